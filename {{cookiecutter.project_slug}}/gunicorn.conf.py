@@ -1,0 +1,60 @@
+"""gunicorn, configured once for laptops, images and Kubernetes; figures come from the settings (src/app/config.py).
+
+Answers are written by a loop thread in each worker and outlive the requests that asked for them, so a worker that has
+to go, on SIGTERM or to be recycled, drains first: it takes no new runs, sends its streams elsewhere and finishes its
+answers.
+"""
+
+import resource
+import threading
+import time
+from pathlib import Path
+
+from app.config import SettingsError, load
+
+try:
+    settings = load()
+except SettingsError as error:
+    raise SystemExit(str(error)) from None
+
+# An open stream is a file descriptor, not a thread.
+_, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(most_files, 65_536), most_files))
+
+bind = f"0.0.0.0:{settings.port}" if not settings.development else f"127.0.0.1:{settings.port}"
+workers = settings.web_concurrency
+worker_class = "gthread"
+threads = settings.web_threads
+timeout = 60  # of the worker's own heartbeat, not of requests
+graceful_timeout = int(settings.run_timeout_seconds) + 15
+keepalive = 75  # longer than a proxy keeps its side, so that the proxy never writes to a closed connection
+control_socket_disable = True
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (memory: a disk may stall)
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+
+
+def post_worker_init(worker):
+    """Close what a killed process left behind, and begin to drain as soon as this worker is to end."""
+    from app.chat import stale
+
+    stale.close_all(worker.wsgi)
+
+    def watch():
+        while worker.alive:
+            time.sleep(0.2)
+        worker.wsgi.extensions["runner"].begin_drain()
+
+    threading.Thread(target=watch, name="drain", daemon=True).start()
+
+
+def worker_exit(server, worker):
+    """Finish the answers of this worker; SIGQUIT and SIGINT (Ctrl-C) cut them off and save what is there."""
+    if worker.booted:
+        quick = getattr(worker, "interrupted", False)
+        worker.wsgi.extensions["runner"].finish_drain(0 if quick else settings.run_timeout_seconds)
+
+
+def worker_int(worker):
+    worker.interrupted = True

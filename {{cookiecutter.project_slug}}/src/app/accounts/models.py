@@ -1,0 +1,49 @@
+"""Users and their sessions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from flask_security import UserMixin
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.database import Model, new_id, now
+
+
+class User(Model, UserMixin):
+    """An account; ``fs_uniquifier`` is Flask-Security's name for the id that its signed links carry."""
+
+    __tablename__ = "users"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)  # type: ignore[assignment]  # the mixin says int
+    email: Mapped[str] = mapped_column(String(320), unique=True)
+    password: Mapped[str] = mapped_column(String(255))
+    active: Mapped[bool] = mapped_column(default=True)
+    is_admin: Mapped[bool] = mapped_column(default=False)
+    fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)
+    confirmed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    roles = []  # noqa: RUF012  # Flask-Security assigns and asks for them; the one role here is ``is_admin``
+
+    def get_auth_token(self) -> str:
+        """Nothing: signing in works by session row only, a token would outlive it."""
+        return ""
+
+
+class UserSession(Model):
+    """One signed-in device; whoever holds the token whose SHA-256 is stored here is signed in, nobody else."""
+
+    __tablename__ = "user_sessions"
+    __table_args__ = (Index(None, "user_id", "last_seen_at"), Index(None, "last_seen_at"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    last_seen_at: Mapped[datetime] = mapped_column(default=now)
+    address: Mapped[str] = mapped_column(String(45), default="")
+    user_agent: Mapped[str] = mapped_column(String(200), default="")
+    user: Mapped[User] = relationship(lazy="joined", innerjoin=True)

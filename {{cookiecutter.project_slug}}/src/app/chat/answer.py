@@ -1,0 +1,160 @@
+"""How an answer looks while it grows and when it is stored: the same items, with the same numbers.
+
+An answer is a sequence of items, a closed Markdown block or a tool step each, and an open tail, which is shown as
+plain text until it closes. Text before and after a tool step is rendered apart.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from app.chat.models import Message, Run, RunStatus, ToolCall
+from app.database import new_id, now
+from app.security.markdown import clean_text, render_markdown, split_blocks
+
+PARSE_SHARE = 0.05  # of the time may go into parsing a growing block, however long it gets
+
+STATUS_NOTES = {
+    RunStatus.STOPPED: "You stopped this answer.",
+    RunStatus.INTERRUPTED: "This answer was interrupted.",
+    RunStatus.ERROR: "This answer could not be finished.",
+}
+ERROR_NOTES = {
+    "timeout": "The model took too long to answer.",
+    "limit": "The answer needed more steps than are allowed.",
+    "save": "The answer could not be saved.",
+}
+
+
+def render_step(call: ToolCall) -> Markup:
+    """A tool step: what was called with what, and what came of it."""
+    state = {"running": "Using", "done": "Used"}.get(call.status, "Failed:")
+    result = Markup("<pre>{}</pre>").format(clean_text(call.result)) if call.result else ""
+    return Markup(
+        '<details class="step" data-status="{}"><summary>{} <code>{}</code></summary><pre>{}</pre>{}</details>'
+    ).format(call.status, state, call.name, clean_text(call.arguments), result)
+
+
+def render_footer(run: Run) -> Markup:
+    """What is said below a finished answer: how it ended, and what it cost."""
+    notes = []
+    if note := ERROR_NOTES.get(run.error or "") or STATUS_NOTES.get(RunStatus(run.status)):
+        notes.append(Markup('<p class="note" data-status="{}">{}</p>').format(run.status, note))
+    if run.output_tokens is not None or run.status == RunStatus.DONE:
+        tokens = "unknown" if run.output_tokens is None else f"{(run.input_tokens or 0) + run.output_tokens:,}"
+        cost = "unknown" if run.cost is None else f"${run.cost:.4f}"
+        notes.append(Markup('<p class="usage">{} · {} tokens · cost {}</p>').format(run.model or "", tokens, cost))
+    return Markup("").join(notes)
+
+
+def _closed(segment: str) -> list[Markup]:
+    blocks, tail = split_blocks(segment + "\n")
+    return [*blocks, *([render_markdown(tail)] if tail.strip() else [])]
+
+
+def render_saved(message: Message, active: bool) -> tuple[list[Markup], str]:
+    """The items of a stored answer and, while its run is active, the open tail."""
+    items: list[Markup] = []
+    begin = 0
+    for call in message.tool_calls:
+        items += [*_closed(message.text[begin : call.position]), render_step(call)]
+        begin = call.position
+    if not active:
+        return items + _closed(message.text[begin:]), ""
+    blocks, tail = split_blocks(message.text[begin:].lstrip("\n"))
+    return items + blocks, tail
+
+
+@dataclass
+class GrowingAnswer:
+    """The answer of a live run. ``text`` is what has been published; more may wait in the buffer."""
+
+    text: str = ""
+    _buffer: list[str] = field(default_factory=list)
+    _tail: str = ""
+    _items: int = 0
+    _steps: dict[str, tuple[int, ToolCall]] = field(default_factory=dict)
+    _changes: list[tuple[int, Markup]] = field(default_factory=list)
+    _unsaved: dict[str, ToolCall] = field(default_factory=dict)
+    _parse_at: float = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to publish."""
+        return bool(self._buffer or self._changes)
+
+    def feed(self, text: str) -> None:
+        """Take more of the text."""
+        self._buffer.append(text)
+
+    def begin_part(self, text: str) -> None:
+        """Take the first text of another part, which does not run on from what is there."""
+        if self._buffer or self._tail:
+            self._buffer.append("\n\n")
+        self._buffer.append(text)
+
+    def begin_step(self, call: ToolCall) -> None:
+        """Show a tool step; the text before it is closed."""
+        self._take()
+        self._close(_closed(self._tail))
+        self._tail = ""
+        if self.text:
+            self.text = self.text.rstrip("\n") + "\n\n"
+        call.id, call.status, call.started_at, call.position = new_id(), "running", now(), len(self.text)
+        self._steps[call.call_id] = self._items, call
+        self._items += 1
+        self._show(call.call_id)
+
+    def end_step(self, call_id: str, result: str, succeeded: bool) -> None:
+        """Show what came of a tool step."""
+        call = self._steps[call_id][1]
+        call.status, call.result, call.finished_at = "done" if succeeded else "failed", result, now()
+        self._show(call_id)
+
+    def changed_steps(self) -> list[ToolCall]:
+        """Copies of the steps that changed since the last call, for saving in another thread."""
+        steps, self._unsaved = list(self._unsaved.values()), {}
+        return steps
+
+    def publish(self) -> dict[str, Any] | None:
+        """What has changed since the last call, as the data of a ``text`` event; None if nothing has."""
+        piece = self._take()
+        started = time.perf_counter()
+        if "\n" in piece and started >= self._parse_at:
+            blocks, self._tail = split_blocks(self._tail)
+            self._close(blocks)
+            finished = time.perf_counter()
+            self._parse_at = finished + (finished - started) / PARSE_SHARE
+        return self._changed() or ({"append": piece} if piece else None)
+
+    def finish(self) -> dict[str, Any] | None:
+        """The same once no more text will come: everything is closed."""
+        self._take()
+        self._close(_closed(self._tail))
+        self._tail = ""
+        return self._changed()
+
+    def _take(self) -> str:
+        piece = clean_text("".join(self._buffer))
+        self._buffer.clear()
+        self.text += piece
+        self._tail += piece
+        return piece
+
+    def _close(self, blocks: list[Markup]) -> None:
+        self._changes += enumerate(blocks, self._items)
+        self._items += len(blocks)
+
+    def _show(self, call_id: str) -> None:
+        item, call = self._steps[call_id]
+        self._changes.append((item, render_step(call)))
+        columns = {column.key: getattr(call, column.key) for column in ToolCall.__table__.columns}
+        self._unsaved[call_id] = ToolCall(**columns)
+
+    def _changed(self) -> dict[str, Any] | None:
+        changes, self._changes = self._changes, []
+        return {"set": changes, "tail": self._tail} if changes else None

@@ -1,0 +1,46 @@
+"""What the chat page sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_wtf import FlaskForm
+from wtforms import HiddenField, StringField, TextAreaField
+from wtforms.validators import DataRequired, Length, Regexp, ValidationError
+
+from app.chat.models import Conversation
+from app.config import current as settings
+from app.errors import Problem
+from app.security.markdown import clean_text
+
+
+def _clean(value: str | None) -> str:
+    return clean_text(value or "").strip()
+
+
+class QuestionForm(FlaskForm):  # type: ignore[misc]
+    text = TextAreaField("Message", filters=[_clean], validators=[DataRequired("Please write something.")])
+    client_key = HiddenField(validators=[Regexp(r"^[0-9A-Za-z-]{8,64}$", message="This form is incomplete.")])
+
+    def validate_text(self, field: Any) -> None:
+        most = settings().max_message_chars
+        if len(field.data) > most:
+            raise ValidationError(f"That is too long: at most {most:,} characters.")
+
+
+class TitleForm(FlaskForm):  # type: ignore[misc]
+    title = StringField(
+        "Title",
+        filters=[_clean],
+        validators=[DataRequired("Please give it a name."), Length(max=Conversation.title.type.length)],
+    )
+
+
+def accepted(form: FlaskForm) -> FlaskForm:
+    """*form* if its values are good; raises a 422 problem that names each bad field."""
+    if not form.validate():
+        errors = {name: messages for name, messages in form.errors.items() if name}
+        raise Problem(
+            422, "invalid", " ".join(text for messages in errors.values() for text in messages), errors=errors
+        )
+    return form

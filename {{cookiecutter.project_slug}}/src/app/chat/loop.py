@@ -1,0 +1,41 @@
+"""One asyncio loop in one thread of each process: every agent call and every event log runs on it.
+
+Provider clients are bound to the loop that opened their connections, so a loop per request would hang or fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Starts at the first use in each process, so that it also survives a fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._loop: asyncio.AbstractEventLoop
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run *work* on the loop, in a copy of the caller's context, so that its spans belong to the caller's trace."""
+        return asyncio.run_coroutine_threadsafe(work, self._running())
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call *function* on the loop soon, without waiting for it."""
+        self._running().call_soon_threadsafe(function)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._pid != os.getpid():
+            with self._lock:
+                if self._pid != os.getpid():
+                    self._loop = asyncio.new_event_loop()
+                    threading.Thread(target=self._loop.run_forever, name="agent-loop", daemon=True).start()
+                    self._pid = os.getpid()
+        return self._loop

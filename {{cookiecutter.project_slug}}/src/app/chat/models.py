@@ -1,0 +1,151 @@
+"""Conversations, their messages, and the runs that answer them.
+
+Messages form a tree: an answer's parent is its question, a question's parent the answer before it. Editing or
+regenerating adds a sibling; ``Conversation.head_id`` is the message at the end of the path that is shown.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Numeric, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.database import Model, new_id, now
+
+
+class RunStatus(StrEnum):
+    """RUNNING and WAITING (for an approval) are active; the others are final and also name the terminal event."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    DONE = "done"
+    STOPPED = "stopped"
+    ERROR = "error"
+    INTERRUPTED = "interrupted"
+
+
+ACTIVE = (RunStatus.RUNNING, RunStatus.WAITING)
+_KEPT_SQL = text("deleted_at IS NULL")
+_ACTIVE_SQL = text("status IN ('running', 'waiting')")
+
+
+class Conversation(Model):
+    __tablename__ = "conversations"
+    __table_args__ = (
+        Index(None, "user_id", "updated_at", "id", sqlite_where=_KEPT_SQL, postgresql_where=_KEPT_SQL),
+        Index(None, "deleted_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    title: Mapped[str] = mapped_column(String(200))
+    head_id: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+    deleted_at: Mapped[datetime | None]
+
+
+class Message(Model):
+    """A question or an answer. ``text`` and ``event_number`` are saved together: the text covers the run's events up to
+    that number. ``model_messages`` is what Pydantic AI exchanged for an answer, in the schema ``history.SCHEMA``."""
+
+    __tablename__ = "messages"
+    __table_args__ = (UniqueConstraint("user_id", "client_key"), Index(None, "conversation_id", "id"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
+    role: Mapped[str] = mapped_column(String(10))
+    text: Mapped[str] = mapped_column(Text, default="")
+    client_key: Mapped[str | None] = mapped_column(String(64))
+    event_number: Mapped[int] = mapped_column(default=0)
+    model_messages: Mapped[str | None] = mapped_column(Text, deferred=True)
+    model_schema: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    run: Mapped[Run | None] = relationship(back_populates="answer", foreign_keys="Run.answer_id", viewonly=True)
+    tool_calls: Mapped[list[ToolCall]] = relationship(order_by="ToolCall.id", viewonly=True)
+    feedback: Mapped[Feedback | None] = relationship(viewonly=True)
+
+
+class Run(Model):
+    """One attempt to answer; ``heartbeat_at`` shows that the process ``worker`` still works on it. A cost or token
+    count that is not known is null, never zero."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        # One active run a conversation, whatever the processes do.
+        Index("uq_runs_active", "conversation_id", unique=True, sqlite_where=_ACTIVE_SQL, postgresql_where=_ACTIVE_SQL),
+        Index("ix_runs_heartbeat", "heartbeat_at", sqlite_where=_ACTIVE_SQL, postgresql_where=_ACTIVE_SQL),
+        Index(None, "user_id", "started_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    answer_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), unique=True)
+    status: Mapped[str] = mapped_column(String(12), default=RunStatus.RUNNING)
+    error: Mapped[str | None] = mapped_column(String(40))
+    worker: Mapped[str] = mapped_column(String(120))
+    heartbeat_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime] = mapped_column(default=now)
+    first_token_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    model: Mapped[str | None] = mapped_column(String(120))
+    input_tokens: Mapped[int | None]
+    output_tokens: Mapped[int | None]
+    cost: Mapped[Decimal | None] = mapped_column(Numeric(12, 6))
+    trace_id: Mapped[str | None] = mapped_column(String(32))
+
+    answer: Mapped[Message] = relationship(back_populates="run", foreign_keys=answer_id)
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+
+class ToolCall(Model):
+    """A tool step of an answer; ``position`` is the length of the answer's text when the step began."""
+
+    __tablename__ = "tool_calls"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
+    call_id: Mapped[str] = mapped_column(String(120))
+    name: Mapped[str] = mapped_column(String(120))
+    arguments: Mapped[str] = mapped_column(Text, default="")
+    result: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(12))
+    position: Mapped[int] = mapped_column(default=0)
+    started_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+
+class Approval(Model):
+    """A person's decision on a tool call that needs one; the pending call itself never leaves the server."""
+
+    __tablename__ = "approvals"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    tool_call_id: Mapped[UUID] = mapped_column(ForeignKey("tool_calls.id", ondelete="CASCADE"), unique=True)
+    decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    approved: Mapped[bool | None]
+    reason: Mapped[str | None] = mapped_column(String(500))
+    requested_at: Mapped[datetime] = mapped_column(default=now)
+    decided_at: Mapped[datetime | None]
+
+
+class Feedback(Model):
+    """A user's verdict on an answer: +1 or -1, with a reason."""
+
+    __tablename__ = "feedback"
+
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
+    rating: Mapped[int]
+    reason: Mapped[str | None] = mapped_column(String(500))
+    created_at: Mapped[datetime] = mapped_column(default=now)

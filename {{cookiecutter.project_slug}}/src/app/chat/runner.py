@@ -1,0 +1,166 @@
+"""The live runs of one process: started by a request, worked on by the loop, followed by any number of streams.
+
+A run belongs to no connection. Its text is published to the event log every 50 ms, less often when the loop lags, and
+saved twice a second; what a killed process loses is what it had not yet saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from flask import Flask
+
+from app.chat import event_log, history, saving
+from app.chat.live import LiveRun
+from app.chat.loop import LoopThread
+from app.chat.models import Message, Run, RunStatus
+from app.database import reading
+from app.errors import Problem
+
+logger = logging.getLogger(__name__)
+
+FASTEST, SLOWEST = 0.05, 0.25  # seconds between two publications of one answer
+LAG_FACTOR = 4  # how strongly a late loop stretches them
+SAVE_EVERY = 0.5
+SAVE_ATTEMPTS = 120  # for a finished answer, before it is given up
+LAST_SAVE_SECONDS = 10  # what is left for saving when a drain has to cut answers off
+
+
+class Runner:
+    """Owns the loop thread, the event log and the live runs of one application in one process."""
+
+    def __init__(self, app: Flask):
+        self.app = app
+        self.settings = app.extensions["settings"]
+        self.loop = LoopThread()
+        self.log = event_log.MemoryLog()
+        self.live: dict[UUID, LiveRun] = {}
+        self.draining = False
+        self._wake = asyncio.Event()  # a run has ended
+        self._helpers: dict[str, asyncio.Task[None]] = {}
+
+    def admit(self) -> None:
+        """Raise a problem with status 503 if this process cannot take another run."""
+        if self.draining:
+            raise Problem(503, "draining", "This server is about to stop; please try again in a moment.", 2)
+        if len(self.live) >= self.settings.max_runs:
+            raise Problem(503, "too-many-runs", "Too many answers are being written; please try again in a moment.", 5)
+
+    def launch(self, run: Run, question_id: UUID) -> None:
+        """Begin to work on *run*, whose rows are committed; returns when its log is open."""
+        live = self.live[run.id] = LiveRun(run.id, run.conversation_id, run.answer_id)
+        self.loop.submit(self._begin(live, question_id)).result()
+
+    def cancel(self, run_id: UUID, status: RunStatus) -> bool:
+        """End a run's model call and keep its text; False if this process does not work on it."""
+        live = self.live.get(run_id)
+        if live is None:
+            return False
+        self.loop.submit(self._cancel(live, status)).result()
+        return True
+
+    def begin_drain(self) -> None:
+        """Take no new runs, and ask every stream to reconnect elsewhere."""
+        self.draining = True
+        self.loop.submit(self.log.release()).result()
+
+    def finish_drain(self, seconds: float) -> None:
+        """Wait for the live runs; those that take longer are closed as interrupted, with their text saved."""
+        self._wait_for_runs(seconds)
+        for run_id in list(self.live):
+            self.cancel(run_id, RunStatus.INTERRUPTED)
+        self._wait_for_runs(LAST_SAVE_SECONDS)
+
+    def _wait_for_runs(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self.live and time.monotonic() < deadline:
+            time.sleep(FASTEST)
+
+    async def _begin(self, live: LiveRun, question_id: UUID) -> None:
+        await self.log.open(live.id)
+        for name, helper in (("publish", self._publish), ("save", self._save)):
+            if name not in self._helpers or self._helpers[name].done():
+                self._helpers[name] = asyncio.create_task(helper())
+        live.task = asyncio.create_task(self._work(live, question_id))
+
+    async def _cancel(self, live: LiveRun, status: RunStatus) -> None:
+        if live.task and live.running:
+            live.cancelled_as = status
+            live.task.cancel()
+
+    async def _work(self, live: LiveRun, question_id: UUID) -> None:
+        try:
+            async with asyncio.timeout(self.settings.run_timeout_seconds):
+                ask, question, earlier = await asyncio.to_thread(self._prepare, question_id)
+                live.result = await ask(question, earlier, live.handler(self._publish_first))
+            live.status = RunStatus.DONE
+        except TimeoutError:
+            live.status, live.error = RunStatus.ERROR, "timeout"
+        except asyncio.CancelledError:
+            live.status = live.cancelled_as
+        except Exception as error:
+            logger.exception("run %s failed", live.id)
+            live.status = RunStatus.ERROR
+            live.error = "limit" if type(error).__name__ == "UsageLimitExceeded" else "model"
+        self._wake.set()
+
+    def _prepare(self, question_id: UUID) -> Any:
+        """In a thread: import the agent, the first time, and read what it is to be told."""
+        from app.chat import asking
+
+        with self.app.app_context(), reading() as session:
+            question = session.get_one(Message, question_id)
+            earlier = history.load(session, question, self.settings.history_tokens)
+            return asking.on_behalf_of(self.app, question.user_id), question.text, earlier
+
+    async def _publish_first(self, live: LiveRun) -> None:
+        if event := live.next_event():
+            await self.log.append([event])
+
+    async def _publish(self) -> None:
+        interval = FASTEST
+        while self.live:
+            due = time.monotonic() + interval
+            await asyncio.sleep(interval)
+            wanted = FASTEST + LAG_FACTOR * (time.monotonic() - due)
+            interval = min(SLOWEST, 0.7 * interval + 0.3 * wanted)
+            running = [live for live in self.live.values() if live.running]
+            if batch := [event for live in running if (event := live.next_event())]:
+                await self.log.append(batch)
+
+    async def _save(self) -> None:
+        while self.live:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), SAVE_EVERY)
+            self._wake.clear()
+            await self._save_once([live for live in self.live.values() if not live.running])
+
+    async def _save_once(self, finished: list[LiveRun]) -> None:
+        await self.log.append([event for live in finished if (event := live.next_event())])
+        lives = {live.id: live for live in self.live.values() if live.running or live in finished}
+        snapshots = [snapshot for live in lives.values() if (snapshot := live.snapshot())]
+        try:
+            saved = await asyncio.to_thread(saving.save, self.app, snapshots)
+        except Exception:
+            logger.exception("saving failed; trying again")
+            for snapshot in snapshots:
+                lives[snapshot.run_id].saved_number = -1
+            for live in finished:
+                live.failed_saves += 1
+            saved = {}
+            finished = [live for live in finished if live.failed_saves >= SAVE_ATTEMPTS]
+            await asyncio.sleep(SAVE_EVERY)
+        else:
+            for snapshot in snapshots:
+                if snapshot.run_id not in saved:  # closed or deleted by someone else
+                    await self._cancel(lives[snapshot.run_id], RunStatus.INTERRUPTED)
+        for live in finished:
+            run = saved.get(live.id) or Run(status=RunStatus.ERROR, error="save")
+            await self.log.append([live.terminal_event(run)])
+            await self.log.end(live.id)
+            del self.live[live.id]

@@ -1,0 +1,97 @@
+"""Writes what live runs have produced: one short transaction for all runs of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy import Table, bindparam, update
+
+from app.chat import history
+from app.chat.models import ACTIVE, Conversation, Message, Run, ToolCall
+from app.chat.usage import cost_of
+from app.database import now, transaction
+
+if TYPE_CHECKING:
+    from pydantic_ai import AgentRunResult
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A live run as it is now: *text* covers its events up to *number*; *outcome* holds columns of a run that ended."""
+
+    run_id: UUID
+    conversation_id: UUID
+    answer_id: UUID
+    text: str
+    number: int
+    steps: Sequence[ToolCall]
+    outcome: dict[str, Any] | None
+    result: AgentRunResult[str] | None
+
+
+def _update(model: type[Any], *columns: str) -> Any:
+    table = cast("Table", model.__table__)
+    return (
+        update(table).where(table.c.id == bindparam("row")).values({name: bindparam(f"new_{name}") for name in columns})
+    )
+
+
+_SAVE_TEXT = _update(Message, "text", "event_number")
+_SAVE_MESSAGES = _update(Message, "model_messages", "model_schema")
+_TOUCH = _update(Conversation, "updated_at")
+OUTCOME = ("status", "error", "first_token_at", "finished_at", "model", "input_tokens", "output_tokens", "cost")
+_CLOSE = _update(Run, *OUTCOME)
+
+
+def save(app: Flask, snapshots: Sequence[Snapshot]) -> dict[UUID, Run]:
+    """Save texts, tool steps, heartbeats and outcomes.
+
+    Returns:
+        The runs that were still active, with how they ended; a missing one was closed or deleted by someone else.
+    """
+    if not snapshots:
+        return {}
+    with app.app_context(), transaction() as session:
+        connection = session.connection()
+        beat = update(cast("Table", Run.__table__)).where(
+            Run.id.in_([s.run_id for s in snapshots]), Run.status.in_(ACTIVE)
+        )
+        active = set(connection.scalars(beat.values(heartbeat_at=now()).returning(Run.id)))
+        kept = [s for s in snapshots if s.run_id in active]
+        ended = {s.run_id: _outcome(s) for s in kept if s.outcome}
+
+        def execute(statement: Any, rows: list[dict[str, Any]]) -> None:
+            if rows:
+                connection.execute(statement, rows)
+
+        execute(_SAVE_TEXT, [{"row": s.answer_id, "new_text": s.text, "new_event_number": s.number} for s in kept])
+        execute(
+            _CLOSE, [{"row": run_id} | {f"new_{k}": v for k, v in columns.items()} for run_id, columns in ended.items()]
+        )
+        execute(_TOUCH, [{"row": s.conversation_id, "new_updated_at": now()} for s in kept if s.outcome])
+        execute(_SAVE_MESSAGES, [_messages(s.answer_id, s.result) for s in kept if s.result])
+        for step in (step for s in kept for step in s.steps):
+            session.merge(step)
+    return {run_id: Run(id=run_id, **ended.get(run_id, {})) for run_id in active}
+
+
+def _outcome(snapshot: Snapshot) -> dict[str, Any]:
+    columns = dict.fromkeys(OUTCOME) | (snapshot.outcome or {}) | {"finished_at": now()}
+    if snapshot.result:
+        usage = snapshot.result.usage
+        columns |= {
+            "model": snapshot.result.response.model_name,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cost": cost_of(snapshot.result.new_messages()),
+        }
+    return columns
+
+
+def _messages(answer_id: UUID, result: AgentRunResult[str]) -> dict[str, Any]:
+    messages = result.new_messages_json().decode()
+    return {"row": answer_id, "new_model_messages": messages, "new_model_schema": history.SCHEMA}

@@ -1,0 +1,16 @@
+"""The public front page."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+
+from app.security.access import PUBLIC, Route
+
+bp = Blueprint("home", __name__)
+ACCESS = (Route("home.index", "GET", PUBLIC),)
+
+
+@bp.get("/")
+def index() -> ResponseReturnValue:
+    return render_template("pages/home.html")

@@ -1,0 +1,109 @@
+"""The one sanitiser: untrusted text, the model's and the user's alike, becomes safe HTML here and nowhere else.
+
+Pure functions, no application needed. First invisible characters go, since hiding inside a tag or a link is all they
+are good for here; then markdown-it renders without raw HTML, images or reference links; then nh3 keeps an allow-list.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup
+
+TAGS = set(
+    "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre s strong table tbody td th thead tr ul".split()
+)
+ATTRIBUTES = {"a": {"href", "title"}, "code": {"class"}, "ol": {"start"}, "td": {"class"}, "th": {"class"}}
+SCHEMES = {"http", "https", "mailto"}
+MAY_GO_ON = ("bullet_list_open", "ordered_list_open", "code_block")
+ABSOLUTE = re.compile(r"(https?://|mailto:)[^/]", re.IGNORECASE)
+LANGUAGE = re.compile(r"language-[\w+#.-]{1,40}")
+# Controls but tab and newline; format characters (zero width, bidirectional overrides, Unicode tags, soft hyphen),
+# variation selectors beyond the emoji ones, surrogates, private use, noncharacters. The zero-width joiner and
+# non-joiner stay: emoji and Persian need them.
+INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\ue000-\uf8ff"
+    "\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
+)
+
+
+def clean_text(text: str) -> str:
+    """*text* without invisible characters. Character by character, so cleaning pieces equals cleaning the whole."""
+    return INVISIBLE.sub("", text)
+
+
+def _image_as_text(self: object, tokens: list[Token], index: int, options: object, env: object) -> str:
+    # An image would be fetched without a click and could carry what the model knows in its address.
+    return str(Markup.escape(tokens[index].content))
+
+
+_parser = MarkdownIt("js-default", {"html": False, "linkify": False}).disable(
+    ["reference", "html_block", "html_inline"]
+)
+_parser.add_render_rule("image", _image_as_text)
+
+
+def _attribute(tag: str, name: str, value: str) -> str | None:
+    if name == "class":
+        return value if tag == "code" and LANGUAGE.fullmatch(value) else None
+    if name == "href":  # a link within this site would act as its user
+        return value if ABSOLUTE.match(value) else None
+    return value
+
+
+def _sanitise(html: str) -> Markup:
+    clean = nh3.clean(
+        html,
+        tags=TAGS,
+        attributes=ATTRIBUTES,
+        attribute_filter=_attribute,
+        url_schemes=SCHEMES,
+        link_rel="noopener noreferrer nofollow",
+    )
+    return Markup(clean)  # noqa: S704 (this is where HTML becomes safe)
+
+
+def render_markdown(text: str) -> Markup:
+    """Safe HTML of untrusted Markdown."""
+    return _sanitise(_parser.render(clean_text(text)))
+
+
+def split_blocks(text: str) -> tuple[list[Markup], str]:
+    """Split the beginning of a text that still grows into closed blocks and an open tail.
+
+    Returns:
+        The safe HTML of each top-level block that no further character can change, and the rest of *text* as it is.
+        Whatever follows, the joined blocks and ``render_markdown(tail + rest)`` equal ``render_markdown`` of it all:
+        a line that begins a new top-level block ends the one before for good, and reference links are off.
+    """
+    complete = text.rfind("\n") + 1  # the meaning of an unfinished line is open
+    env: dict[str, object] = {}
+    tokens = _parser.parse(text[:complete], env)
+    starts = [i for i, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0]
+    lines = text.split("\n")
+    if starts and _ended_by_blank_line(tokens[starts[-1]], lines):
+        starts.append(len(tokens))
+    blocks = [
+        _sanitise(_parser.renderer.render(tokens[begin:end], _parser.options, env)) for begin, end in pairwise(starts)
+    ]
+    if not blocks:
+        return [], text
+    all_closed = starts[-1] == len(tokens)
+    first_open = _lines_of(tokens[starts[-2]])[1] if all_closed else _lines_of(tokens[starts[-1]])[0]
+    return blocks, "\n".join(lines[first_open:])
+
+
+def _lines_of(token: Token) -> tuple[int, int]:
+    begin, end = token.map or (0, 0)
+    return begin, end
+
+
+def _ended_by_blank_line(token: Token, lines: list[str]) -> bool:
+    # A list or indented code goes on after a blank line, an open fence contains it; everything else ends there.
+    after = _lines_of(token)[1]
+    return token.type not in MAY_GO_ON and after < len(lines) - 1 and not lines[after].strip(" \t")

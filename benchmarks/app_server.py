@@ -1,12 +1,23 @@
-"""The generated application with the scripted model, for gunicorn: ``gunicorn -c PROJECT/gunicorn.conf.py app_server:app``."""
+"""The generated application with the scripted model, for gunicorn; BENCH_READ=threads reads streams in threads."""
 
 from __future__ import annotations
 
-import logfire
-from app import create_app
-from app.chat import asking  # noqa: F401  (imported before the clock starts, as after any first question)
+import os
+
 from scripted import scripted_model
 
+from app import create_app
+from app.chat import asking
+
 app = create_app()
+asking.model_of(app)  # so that nothing is left to import at the first question
 app.extensions["model"] = scripted_model()
-logfire.instrument_pydantic_ai(include_content=False)
+
+if os.environ.get("BENCH_READ") == "threads":
+    taking_over = app.wsgi_app
+
+    def reading_in_threads(environ, start_response):  # type: ignore[no-untyped-def]
+        environ.pop("gunicorn.socket", None)
+        return taking_over(environ, start_response)
+
+    app.wsgi_app = reading_in_threads

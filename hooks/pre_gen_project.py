@@ -12,9 +12,11 @@ HOST = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a
 EMAIL = re.compile(r"[A-Za-z0-9.!#$%&*+/=?^_{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 LONGEST = {"project_name": 200, "description": 300, "author_name": 200}
 # A project cannot depend on a package of its own name, nor shadow its own import package.
-TAKEN = """app argon2-cffi flask flask-alembic flask-limiter flask-security flask-sqlalchemy-lite flask-talisman flask-wtf
-gunicorn hypothesis logfire markdown-it-py mypy nh3 playwright pre-commit pydantic-ai-slim pydantic-settings pytest
-python-dotenv ruff sqlalchemy""".split()
+TAKEN = """
+app argon2-cffi flask flask-alembic flask-limiter flask-security flask-sqlalchemy-lite flask-talisman
+flask-wtf gunicorn hypothesis logfire markdown-it-py mypy nh3 playwright pre-commit pydantic-ai-slim
+pydantic-settings pytest python-dotenv ruff sqlalchemy
+""".split()
 # Joiners belong to emoji and to Persian; other format characters hide or reorder text.
 JOINERS = "\u200c\u200d"
 
@@ -34,7 +36,8 @@ def problems(answers):
             yield f"{name}: template syntax is not allowed, since every later update would evaluate it."
     slug = answers["project_slug"]
     if not SLUG.fullmatch(slug) or len(slug) > 40:
-        yield f"project_slug: {slug!r} is not good as folder, package, image and DNS label; use 2 to 40 of a-z, 0-9 and single hyphens, beginning with a letter."
+        good = "use 2 to 40 of a-z, 0-9 and single hyphens, beginning with a letter"
+        yield f"project_slug: {slug!r} is not good as folder, package, image and DNS label; {good}."
     elif slug in TAKEN:
         yield f"project_slug: {slug!r} is the name of a package this project uses."
     if not EMAIL.fullmatch(answers["author_email"]):
@@ -50,7 +53,7 @@ def main():
     print("These answers cannot be used:", *found, sep="\n  - ", file=sys.stderr)
     template = Path(ANSWERS.get("_repo_dir") or ".").name
     print(
-        f"Nothing was written. Your answers are kept in ~/.cookiecutter_replay/{template}.json: correct them there and run\n"
+        f"Nothing was written. Your answers are in ~/.cookiecutter_replay/{template}.json: correct them there, then\n"
         f"  cookiecutter --replay {ANSWERS.get('_template', 'TEMPLATE')}",
         file=sys.stderr,
     )

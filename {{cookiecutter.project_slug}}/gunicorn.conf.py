@@ -35,6 +35,11 @@ errorlog = "-"
 loglevel = "warning"
 
 
+def when_ready(server):
+    if settings.development:
+        print(f"Serving at http://127.0.0.1:{settings.port} (Ctrl-C stops)", flush=True)  # noqa: T201
+
+
 def post_worker_init(worker):
     """Close what a killed process left behind, and begin to drain as soon as this worker is to end."""
     from app.chat import stale

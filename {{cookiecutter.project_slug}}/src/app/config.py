@@ -177,7 +177,6 @@ def init_app(app: Flask, settings: Settings | None) -> None:
     app.config.update(
         SECRET_KEY=settings.secret_key.get_secret_value(),
         SECRET_KEY_FALLBACKS=list(settings.secret_key_fallbacks),
-        TRUSTED_HOSTS=[*settings.trusted_hosts, "localhost", "127.0.0.1"] if settings.trusted_hosts else None,
         MAX_CONTENT_LENGTH=1_000_000,
         MAX_FORM_MEMORY_SIZE=500_000,
         PROVIDE_AUTOMATIC_OPTIONS=False,

@@ -53,7 +53,7 @@ def render_footer(run: Run) -> Markup:
 
 def _closed(segment: str) -> list[Markup]:
     blocks, tail = split_blocks(segment + "\n")
-    return [*blocks, *([render_markdown(tail)] if tail.strip() else [])]
+    return [*blocks, *([render_markdown(tail[:-1])] if tail.strip() else [])]
 
 
 def render_saved(message: Message, active: bool) -> tuple[list[Markup], str]:

@@ -46,16 +46,20 @@ class MemoryLog:
         self._runs[run_id] = _RunLog()
 
     async def append(self, batch: Iterable[tuple[UUID, bytes]]) -> None:
-        """Append one frame to each of several runs and hand it to their followers."""
+        """Append frames to runs and hand them to their followers; a run whose log is lost has none."""
         for run_id, data in batch:
-            log = self._runs[run_id]
+            log = self._runs.get(run_id)
+            if log is None:
+                continue
             log.frames.append(data)
             for deliver in log.followers:
                 deliver(data)
 
     async def end(self, run_id: UUID) -> None:
         """No more events will come; streams end, and some time later the events are forgotten."""
-        log = self._runs[run_id]
+        log = self._runs.get(run_id)
+        if log is None:
+            return
         log.ended = True
         for deliver in log.followers:
             deliver(None)

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 from flask import Flask
@@ -60,8 +61,9 @@ def _has_ended(worker: str) -> bool:
         return True
     try:
         os.kill(int(pid), 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except OSError:  # someone else's process, or a system without /proc
         return False
-    return False
+    return state == "Z"  # killed, and not yet collected by its parent

@@ -22,6 +22,7 @@ from app.errors import Problem
 
 HEARTBEAT_SECONDS = 15
 HEARTBEAT = b": still here\n\n"
+OPENING = b"retry: 700\n\n"  # milliseconds until a browser whose connection breaks tries again
 MOST_UNREAD = 2_000_000  # bytes; a client that does not read is disconnected, and may resume
 
 
@@ -99,7 +100,7 @@ class _ThreadStream(_Stream):
         self._inbox.put(frames)
 
     def __iter__(self) -> Iterator[bytes]:
-        yield HEARTBEAT
+        yield OPENING
         while True:
             try:
                 frames = self._inbox.get(timeout=HEARTBEAT_SECONDS)
@@ -121,7 +122,7 @@ class _LoopStream(_Stream, asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        yield HEARTBEAT
+        yield OPENING
         own = socket.socket(fileno=self._connection.detach())
         self._taken = True
         self._runner.loop.submit(self._take(own))
@@ -156,11 +157,11 @@ class _LoopStream(_Stream, asyncio.Protocol):
         for frames in self._early:
             self.deliver(frames)
         self._early.clear()
-        self._beat()
+        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._beat)
 
     def _beat(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._beat)
         self.deliver(HEARTBEAT)
+        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._beat)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._timer.cancel()

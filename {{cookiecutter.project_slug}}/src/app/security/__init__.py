@@ -6,15 +6,16 @@ from flask import Flask
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app.security import access, headers, limits
+from app.security import access, headers, hosts, limits
 
 csrf = CSRFProtect()
 
 
 def init_app(app: Flask) -> None:
     settings = app.extensions["settings"]
-    hops = settings.proxy_hops
-    if hops:
+    if settings.trusted_hosts:
+        app.wsgi_app = hosts.OnlyTrusted(app.wsgi_app, settings.trusted_hosts)  # type: ignore[method-assign]
+    if hops := settings.proxy_hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     secure = not settings.development
     app.config.update(
@@ -25,6 +26,7 @@ def init_app(app: Flask) -> None:
         WTF_CSRF_TIME_LIMIT=None,  # the token lives as long as the session: a chat stays open for days
     )
     headers.init_app(app)
+    hosts.init_app(app)
     csrf.init_app(app)
     limits.init_app(app)
     access.init_app(app)

@@ -39,10 +39,10 @@ ROUTES = (
     Route("health.readyz", "GET", PUBLIC),
     # Accounts
     Route("security.login", "GET", PUBLIC),
-    Route("security.login", "POST", PUBLIC, WRITES, "10/minute"),
+    Route("security.login", "POST", PUBLIC, WRITES, "30/minute"),
     Route("security.logout", "POST", PUBLIC, WRITES),
     Route("security.register", "GET", PUBLIC),
-    Route("security.register", "POST", PUBLIC, WRITES, "10/minute"),
+    Route("security.register", "POST", PUBLIC, WRITES, "60/minute"),
     Route("accounts.sessions", "GET", SIGNED_IN),
     Route("accounts.end_session", "POST", OWNER, WRITES),
     Route("accounts.csrf", "GET", PUBLIC),
@@ -65,6 +65,7 @@ CONFIRM_ROUTES = (
     Route("security.send_confirmation", "GET", PUBLIC),
     Route("security.send_confirmation", "POST", PUBLIC, WRITES, "5/minute"),
     Route("security.confirm_email", "GET", PUBLIC, WRITES, "20/minute"),
+    Route("security.confirm_email", "POST", PUBLIC, WRITES, "20/minute"),
 )
 
 

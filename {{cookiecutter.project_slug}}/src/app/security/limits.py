@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from ipaddress import IPv6Address, ip_address
 
-from flask import Flask, request
-from flask_limiter import Limiter
+from flask import Flask, Response, request
+from flask_limiter import Limiter, RequestLimit
 from flask_login import current_user
+
+from app.errors import Problem, answer
 
 
 def client() -> str:
@@ -27,7 +31,12 @@ def client_network(address: str) -> str:
     return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))
 
 
-limiter = Limiter(client, strategy="sliding-window-counter", storage_uri="memory://", headers_enabled=True)
+def _refuse(limit: RequestLimit) -> Response:
+    seconds = max(1, math.ceil(limit.reset_at - time.time()))
+    return answer(Problem(429, "rate-limited", f"Too many requests; please wait {seconds} seconds.", seconds))
+
+
+limiter = Limiter(client, strategy="sliding-window-counter", storage_uri="memory://", on_breach=_refuse)
 
 
 def init_app(app: Flask) -> None:

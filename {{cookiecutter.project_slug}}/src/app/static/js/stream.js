@@ -20,7 +20,8 @@ export function follow({ events, status, after, onText, onWhole, onEnd, onState 
       failures = 0;
       onState("open");
     };
-    current.onerror = () => {
+    current.onerror = (event) => {
+      if (event instanceof MessageEvent) return; // our own event of that name: the answer failed
       onState("reconnecting");
       // An HTTP error closes an EventSource for good and hides its status.
       if (current === source && current.readyState === EventSource.CLOSED) ask();
@@ -42,6 +43,7 @@ export function follow({ events, status, after, onText, onWhole, onEnd, onState 
   }
 
   function isNext(from, event) {
+    if (!(event instanceof MessageEvent)) return false; // the browser's own "error"
     const number = Number(event.lastEventId);
     if (from !== source || number <= last) return false; // a connection we have left, or a repetition
     if (number > last + 1) {

@@ -1,0 +1,85 @@
+"""The page for everyone: assistive technology, keyboards, small screens, dark rooms, no JavaScript."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from browsing import NUMBERS, ask, finished, focus, shown, sign_up
+from live import LiveServer
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+SHOTS = Path(__file__).parents[2] / "test-results"
+
+
+def test_assistive_technology_is_told_what_happens(context: BrowserContext, server: LiveServer) -> None:
+    page = sign_up(context, server.url)
+    expect(page.get_by_role("log")).to_have_count(1)
+    ask(page, "count to 12")
+    expect(page.get_by_role("status").first).to_have_text("The assistant is answering.")
+    expect(page.locator(".answer")).to_have_attribute("aria-busy", "true")
+    finished(page)
+    expect(page.get_by_role("status").first).to_have_text("Answer complete.")
+    assert page.locator(".answer").get_attribute("aria-busy") is None
+
+
+def test_everything_can_be_done_by_keyboard(context: BrowserContext, server: LiveServer) -> None:
+    page = sign_up(context, server.url)
+    page.keyboard.type("count to 30")
+    page.keyboard.press("Enter")
+    stop = page.get_by_role("button", name="Stop")
+    expect(stop).to_be_visible()
+    focus(page, stop)
+    page.keyboard.press("Enter")
+    finished(page)
+    focus(page, page.get_by_role("button", name="Rename"))
+    page.keyboard.press("Enter")
+    page.get_by_label("Title").fill("By keyboard")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="By keyboard")).to_be_visible()
+    focus(page, page.get_by_role("button", name="Delete"))
+    page.keyboard.press("Enter")
+    focus(page, page.get_by_role("button", name="Undo"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="By keyboard")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_no_page_overflows_in_either_scheme(browser: Browser, server: LiveServer, scheme: str, width: int) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 700})
+    page = context.new_page()
+    SHOTS.mkdir(exist_ok=True)
+    for name in ("", "login", "register", "nothing-here"):
+        page.goto(f"{server.url}/{name}")
+        looks_right(page, f"{name or 'home'}-{scheme}-{width}")
+    page.close()
+    page = sign_up(context, server.url)
+    looks_right(page, f"empty-{scheme}-{width}")
+    ask(page, "What can you do? " + "Averyveryverylongword" * 8)
+    finished(page)
+    looks_right(page, f"chat-{scheme}-{width}")
+    page.goto(f"{server.url}/account/sessions")
+    looks_right(page, f"devices-{scheme}-{width}")
+    context.close()
+
+
+def looks_right(page: Page, name: str) -> None:
+    page.screenshot(path=SHOTS / f"{name}.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"], name
+    small = (
+        "() => [...document.querySelectorAll('button, a.button, input:not([type=hidden])')].filter(e => e.offsetParent"
+    )
+    small += " && (e.offsetWidth < 24 || e.offsetHeight < 24)).map(e => e.outerHTML)"
+    assert page.evaluate(small) == [], name
+
+
+def test_without_javascript_one_can_ask_and_read(browser: Browser, server: LiveServer) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = sign_up(context, server.url)
+    page.get_by_label("Message").fill("count to 12")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/chat/*")
+    expect(page.get_by_role("button", name="Regenerate")).to_be_visible(timeout=15_000)  # the page loads itself anew
+    assert shown(page) == NUMBERS[:12]
+    context.close()

@@ -1,0 +1,102 @@
+"""Untrusted text becomes safe HTML, whole or piece by piece."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.chat.answer import GrowingAnswer
+from app.security.markdown import clean_text, render_markdown, split_blocks
+
+LINES = st.sampled_from(
+    [
+        "- a",
+        "  b",
+        "",
+        "para",
+        "text",
+        "# h",
+        "```py",
+        "```",
+        "x=1",
+        "1. one",
+        "2. two",
+        "a | b",
+        "---|---",
+        "---",
+        "> q",
+    ]
+    + ["    code", "* * *", "===", "[x]: http://e.example", "[x]", "  - n", "~~~", "**b**", "`c", "\u00a0", "\t", "a  "]
+)
+TEXTS = st.one_of(st.lists(LINES, max_size=14).map("\n".join), st.text(max_size=80))
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("**bold** `code`", "<p><strong>bold</strong> <code>code</code></p>\n"),
+        ("<script>alert(1)</script>", "<p>&lt;script&gt;alert(1)&lt;/script&gt;</p>\n"),
+        ("![cat](https://evil.example/x.png)", "<p>cat</p>\n"),
+        ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>\n"),
+        ("[x](/logout)", '<p><a rel="noopener noreferrer nofollow">x</a></p>\n'),
+        (
+            "[x](https://ok.example)",
+            '<p><a href="https://ok.example" rel="noopener noreferrer nofollow">x</a></p>\n',
+        ),
+        ("[x]\n\n[x]: https://evil.example", "<p>[x]</p>\n<p>[x]: https://evil.example</p>\n"),
+        ("```py\nx = 1\n```", '<pre><code class="language-py">x = 1\n</code></pre>\n'),
+    ],
+)
+def test_markdown_becomes_safe_html(text: str, html: str) -> None:
+    assert render_markdown(text) == html
+
+
+@given(TEXTS)
+def test_only_the_allowed_tags_and_attributes_ever_appear(text: str) -> None:
+    html = str(render_markdown(text))
+    tags = set(re.findall(r"</?([a-z0-9]+)", html))
+    assert not tags & {"script", "img", "iframe", "style", "form", "input", "svg", "object", "meta", "base", "link"}
+    assert not re.search(r"<[^>]*\s(on\w+|style|src|id)\s*=", html)
+
+
+@given(TEXTS)
+def test_invisible_characters_go_first_and_cleaning_twice_changes_nothing(text: str) -> None:
+    once = clean_text(text)
+    assert clean_text(once) == once
+    assert not re.search("[\u200b\u2060\u202e\ufeff\U000e0041\x00\x1b]", once)
+
+
+@settings(max_examples=300)
+@given(TEXTS, st.lists(st.integers(1, 6), min_size=1))
+def test_closed_blocks_and_the_rest_equal_the_whole(text: str, sizes: list[int]) -> None:
+    text = clean_text(text)
+    closed, tail, position, turn = "", "", 0, 0
+    while position < len(text):
+        size = sizes[turn % len(sizes)]
+        tail += text[position : position + size]
+        position, turn = position + size, turn + 1
+        blocks, tail = split_blocks(tail)
+        closed += "".join(blocks)
+    assert closed + str(render_markdown(tail)) == str(render_markdown(text))
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_paragraph_closes_at_its_blank_line_but_a_list_may_go_on(end: str) -> None:
+    assert split_blocks("One.\n\n" + end)[0] == ["<p>One.</p>\n"]
+    assert split_blocks("- One.\n\n" + end)[0] == []
+    assert split_blocks("```\nOne.\n\n" + end)[0] == []
+
+
+@settings(max_examples=200)
+@given(st.lists(TEXTS, max_size=6))
+def test_a_growing_answer_shows_what_the_finished_one_shows(pieces: list[str]) -> None:
+    growing, items = GrowingAnswer(), {}
+    for piece in pieces:
+        growing.feed(piece)
+        items |= dict((growing.publish() or {}).get("set", []))
+    items |= dict((growing.finish() or {}).get("set", []))
+    assert "".join(items[number] for number in sorted(items)) == render_markdown("".join(pieces))
+    assert sorted(items) == list(range(len(items)))

@@ -147,3 +147,18 @@ def test_make_run_serves_sign_up_and_a_streamed_answer(project: Path) -> None:
         assert "event: done" in stream
         with pytest.raises(urllib.error.HTTPError, match="404"):
             opener.open(f"{url}/chat/{uuid.uuid4()}")
+
+
+def test_the_pre_commit_hooks_run_offline_and_pass(project: Path) -> None:
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com"]
+    subprocess.run([*git, "init", "--quiet"], cwd=project, check=True)
+    subprocess.run([*git, "add", "--all"], cwd=project, check=True)
+    staged = subprocess.run([*git, "ls-files"], cwd=project, check=True, capture_output=True, text=True).stdout.split()
+    assert not {".env", "data/app.db"} & set(staged)
+    assert "uv.lock" in staged
+    subprocess.run(
+        ["uv", "run", "--no-sync", "pre-commit", "run", "--all-files"],
+        cwd=project,
+        env=clean_environment() | {"PRE_COMMIT_HOME": str(project / ".venv/pre-commit")},
+        check=True,
+    )

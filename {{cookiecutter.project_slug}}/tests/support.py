@@ -169,6 +169,15 @@ class Visitor:
             cookie["_user_id"] = token
         return visitor
 
+    @classmethod
+    def of(cls, app: Flask, other: Visitor) -> Visitor:
+        """The same person at another process."""
+        visitor = cls(app)
+        visitor.user_id, app.secret_key = other.user_id, other.app.secret_key
+        with other.client.session_transaction() as cookie, visitor.client.session_transaction() as own:
+            own.update(cookie)
+        return visitor
+
     def get(self, url: str, headers: dict[str, str] = PAGE) -> TestResponse:
         return self.client.get(url, headers=headers, buffered=True)
 

@@ -11,6 +11,7 @@ from flask import Flask
 from sqlalchemy import func, select
 from support import FETCH, MakeApp, ScriptedModel, Visitor, the_answer, the_run, wait_until
 
+from app.chat import saving
 from app.chat.models import Conversation, Message, Run, RunStatus, ToolCall
 from app.database import transaction
 
@@ -104,6 +105,35 @@ def test_stop_ends_the_model_call_and_keeps_the_text(app: Flask, ada: Visitor, s
     assert page.words == ["Half", "an"]
     assert the_answer(app).text == "Half an "
     assert "You stopped" in ada.get(asked.conversation).text
+
+
+def test_stop_reaches_a_run_of_another_process(
+    make_app: MakeApp, ada: Visitor, app: Flask, scripted: ScriptedModel
+) -> None:
+    asked = ada.ask()
+    scripted.say("Half")
+    wait_until(lambda: the_answer(app).text)
+    other = Visitor.of(make_app(), ada)
+    assert other.post(asked.stop).status_code == 202
+    wait_until(lambda: scripted.cancelled == 1, 2)
+    assert asked.page().ending.kind == "stopped"
+
+
+def test_a_database_that_fails_for_a_moment_loses_nothing(
+    app: Flask, ada: Visitor, scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, failures = saving.save, [RuntimeError("gone"), RuntimeError("gone")]
+    monkeypatch.setattr(saving, "save", lambda *args: save(*args) if not failures else fail(failures.pop()))
+    scripted.call("my_usage")
+    scripted.answer("All of it.")
+    assert "All of it." in ada.ask().page().html
+    assert not failures
+    assert the_answer(app).text == "All of it."
+    assert len(ada.rows(select(ToolCall))) == 1
+
+
+def fail(error: Exception) -> None:
+    raise error
 
 
 def test_after_a_stop_the_conversation_goes_on(ada: Visitor, scripted: ScriptedModel) -> None:

@@ -74,6 +74,21 @@ def test_terminating_in_mid_answer_loses_nothing(serve: Serve) -> None:
     assert "error" not in server.log.lower()
 
 
+def test_recycling_a_worker_in_mid_answer_loses_nothing(serve: Serve) -> None:
+    server = serve(GUNICORN_CMD_ARGS="--max-requests 12")
+    ada = Remote.signed_up(server)
+    answer = ada.ask("count to 40")
+    page, workers = answer.watch(1), set(children(server.process.pid))
+    while set(children(server.process.pid)) == workers:
+        ada.get("/livez")
+    while page.ending is None:  # the answer is written by the old worker and asked for at the new one
+        for event in answer.follow(page.last):
+            assert page.take(event)
+        time.sleep(0.3)
+    assert page.ending.kind == "done"
+    assert page.words == words(40)
+
+
 def test_ctrl_c_keeps_what_there_is(serve: Serve) -> None:
     server = serve()
     answer = Remote.signed_up(server).ask("count to 200")

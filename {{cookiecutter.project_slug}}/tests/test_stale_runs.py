@@ -46,11 +46,7 @@ def test_a_run_whose_process_is_gone_is_closed_with_its_text(
     wait_until(lambda: the_answer(first).text)
     kill(first)
     abandon(first, **values)
-    second = make_app()
-    second.secret_key = first.secret_key
-    survivor = Visitor(second)
-    with ada.client.session_transaction() as cookie, survivor.client.session_transaction() as other:
-        other.update(cookie)
+    survivor = Visitor.of(make_app(), ada)
     shown = survivor.get(asked.conversation).text
     assert "As far as" in shown
     assert "was interrupted" in shown

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from live import LiveServer
 from playwright.sync_api import Browser, BrowserContext, Error, sync_playwright
 from proxy import Proxy
 
+NewContext = Callable[..., BrowserContext]
+EXPECTED = re.compile(r"net::ERR_|status of (503|404) ")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -54,13 +58,26 @@ def proxy(server: LiveServer) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(reduced_motion="reduce")
-    context.set_default_timeout(10_000)
+def new_context(browser: Browser) -> Iterator[NewContext]:
+    """Makes browser contexts; an unexpected word in the console of any fails the test."""
+    contexts: list[BrowserContext] = []
     problems: list[str] = []
-    context.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
-    context.on("weberror", lambda error: problems.append(str(error.error)))
-    yield context
-    context.close()
-    # A dropped connection is what some tests are about; anything else in the console is a mistake of ours.
-    assert [text for text in problems if "ERR_" not in text and "503" not in text] == []
+
+    def make(**options: Any) -> BrowserContext:
+        context = browser.new_context(**options)
+        context.set_default_timeout(10_000)
+        context.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
+        context.on("weberror", lambda error: problems.append(str(error.error)))
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+    # A dropped connection is what some tests are about; anything else is a mistake of ours.
+    assert [text for text in problems if not EXPECTED.search(text)] == []
+
+
+@pytest.fixture
+def context(new_context: NewContext) -> BrowserContext:
+    return new_context(reduced_motion="reduce")

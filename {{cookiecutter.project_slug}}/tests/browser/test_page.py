@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from browsing import NUMBERS, ask, finished, focus, shown, sign_up
 from live import LiveServer
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
+NewContext = Callable[..., BrowserContext]
 SHOTS = Path(__file__).parents[2] / "test-results"
 
 
@@ -46,8 +48,10 @@ def test_everything_can_be_done_by_keyboard(context: BrowserContext, server: Liv
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 1280])
-def test_no_page_overflows_in_either_scheme(browser: Browser, server: LiveServer, scheme: str, width: int) -> None:
-    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 700})
+def test_no_page_overflows_in_either_scheme(
+    new_context: NewContext, server: LiveServer, scheme: str, width: int
+) -> None:
+    context = new_context(color_scheme=scheme, viewport={"width": width, "height": 700})
     page = context.new_page()
     SHOTS.mkdir(exist_ok=True)
     for name in ("", "login", "register", "nothing-here"):
@@ -61,7 +65,6 @@ def test_no_page_overflows_in_either_scheme(browser: Browser, server: LiveServer
     looks_right(page, f"chat-{scheme}-{width}")
     page.goto(f"{server.url}/account/sessions")
     looks_right(page, f"devices-{scheme}-{width}")
-    context.close()
 
 
 def looks_right(page: Page, name: str) -> None:
@@ -74,12 +77,11 @@ def looks_right(page: Page, name: str) -> None:
     assert page.evaluate(small) == [], name
 
 
-def test_without_javascript_one_can_ask_and_read(browser: Browser, server: LiveServer) -> None:
-    context = browser.new_context(java_script_enabled=False)
+def test_without_javascript_one_can_ask_and_read(new_context: NewContext, server: LiveServer) -> None:
+    context = new_context(java_script_enabled=False)
     page = sign_up(context, server.url)
     page.get_by_label("Message").fill("count to 12")
     page.get_by_role("button", name="Send").click()
     page.wait_for_url("**/chat/*")
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible(timeout=15_000)  # the page loads itself anew
     assert shown(page) == NUMBERS[:12]
-    context.close()

@@ -7,6 +7,7 @@ plain text until it closes. Text before and after a tool step is rendered apart.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +54,7 @@ def render_footer(run: Run) -> Markup:
 
 def _closed(segment: str) -> list[Markup]:
     blocks, tail = split_blocks(segment + "\n")
-    return [*blocks, *([render_markdown(tail[:-1])] if tail.strip() else [])]
+    return [*blocks, *([render_markdown(tail[:-1])] if tail.strip(" \t\n") else [])]
 
 
 def render_saved(message: Message, active: bool) -> tuple[list[Markup], str]:
@@ -119,6 +120,10 @@ class GrowingAnswer:
         """Copies of the steps that changed since the last call, for saving in another thread."""
         steps, self._unsaved = list(self._unsaved.values()), {}
         return steps
+
+    def save_again(self, steps: Sequence[ToolCall]) -> None:
+        """Count steps as changed that could not be saved, unless they have changed once more."""
+        self._unsaved = {step.call_id: step for step in steps} | self._unsaved
 
     def publish(self) -> dict[str, Any] | None:
         """What has changed since the last call, as the data of a ``text`` event; None if nothing has."""

@@ -101,3 +101,9 @@ class LiveRun:
             None if self.running else outcome,
             self.result,
         )
+
+    def not_saved(self, snapshot: Snapshot) -> None:
+        """What *snapshot* held is still to be saved."""
+        self.saved_number = -1
+        self.failed_saves += 1
+        self.answer.save_again(snapshot.steps)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Numeric, String, Text, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, Numeric, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.database import Model, new_id, now
@@ -92,6 +92,7 @@ class Run(Model):
     status: Mapped[str] = mapped_column(String(12), default=RunStatus.RUNNING)
     error: Mapped[str | None] = mapped_column(String(40))
     worker: Mapped[str] = mapped_column(String(120))
+    stop_requested: Mapped[bool] = mapped_column(default=False, server_default=false())
     heartbeat_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime] = mapped_column(default=now)
     first_token_at: Mapped[datetime | None]

@@ -56,13 +56,10 @@ class Runner:
         live = self.live[run.id] = LiveRun(run.id, run.conversation_id, run.answer_id)
         self.loop.submit(self._begin(live, question_id)).result()
 
-    def cancel(self, run_id: UUID, status: RunStatus) -> bool:
-        """End a run's model call and keep its text; False if this process does not work on it."""
-        live = self.live.get(run_id)
-        if live is None:
-            return False
-        self.loop.submit(self._cancel(live, status)).result()
-        return True
+    def cancel(self, run_id: UUID, status: RunStatus) -> None:
+        """End a run's model call and keep its text, if it is this process that works on it."""
+        if live := self.live.get(run_id):
+            self.loop.submit(self._cancel(live, status)).result()
 
     def begin_drain(self) -> None:
         """Take no new runs, and ask every stream to reconnect elsewhere."""
@@ -146,19 +143,20 @@ class Runner:
         snapshots = [snapshot for live in lives.values() if (snapshot := live.snapshot())]
         try:
             saved = await asyncio.to_thread(saving.save, self.app, snapshots)
+            stops = await asyncio.to_thread(saving.stops_requested, self.app, list(lives))
         except Exception:
             logger.exception("saving failed; trying again")
             for snapshot in snapshots:
-                lives[snapshot.run_id].saved_number = -1
-            for live in finished:
-                live.failed_saves += 1
-            saved = {}
+                lives[snapshot.run_id].not_saved(snapshot)
             finished = [live for live in finished if live.failed_saves >= SAVE_ATTEMPTS]
+            saved, stops = {}, set()
             await asyncio.sleep(SAVE_EVERY)
         else:
             for snapshot in snapshots:
                 if snapshot.run_id not in saved:  # closed or deleted by someone else
                     await self._cancel(lives[snapshot.run_id], RunStatus.INTERRUPTED)
+        for run_id in stops:
+            await self._cancel(lives[run_id], RunStatus.STOPPED)
         for live in finished:
             run = saved.get(live.id) or Run(status=RunStatus.ERROR, error="save")
             await self.log.append([live.terminal_event(run)])

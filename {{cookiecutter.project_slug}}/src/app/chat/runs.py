@@ -105,7 +105,9 @@ def title_from(text: str) -> str:
 
 
 def stop(run: Run) -> None:
-    """End the model call of a run, keeping what it has written."""
-    if run.active and not runner().cancel(run.id, RunStatus.STOPPED):
+    """End the model call of a run, keeping what it has written, in whatever process it is."""
+    if run.active:
+        run.stop_requested = True
         stale.close(db.session, run.conversation_id)
         db.session.commit()
+        runner().cancel(run.id, RunStatus.STOPPED)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import Table, bindparam, update
+from sqlalchemy import Table, bindparam, select, update
 
 from app.chat import history
 from app.chat.models import ACTIVE, Conversation, Message, Run, ToolCall
 from app.chat.usage import cost_of
-from app.database import now, transaction
+from app.database import now, reading, transaction
 
 if TYPE_CHECKING:
     from pydantic_ai import AgentRunResult
@@ -45,6 +45,12 @@ _SAVE_MESSAGES = _update(Message, "model_messages", "model_schema")
 _TOUCH = _update(Conversation, "updated_at")
 OUTCOME = ("status", "error", "first_token_at", "finished_at", "model", "input_tokens", "output_tokens", "cost")
 _CLOSE = _update(Run, *OUTCOME)
+
+
+def stops_requested(app: Flask, run_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these runs someone wants to stop, in whatever process they said so."""
+    with app.app_context(), reading() as session:
+        return set(session.scalars(select(Run.id).where(Run.id.in_(run_ids), Run.stop_requested)))
 
 
 def save(app: Flask, snapshots: Sequence[Snapshot]) -> dict[UUID, Run]:

@@ -152,10 +152,9 @@ def rename(conversation_id: UUID) -> ResponseReturnValue:
 def delete(conversation_id: UUID) -> ResponseReturnValue:
     conversation = own_conversation(conversation_id)
     conversation.deleted_at = now()
-    active = db.session.scalar(select(Run).where(Run.answer_id == conversation.head_id))
+    if run := db.session.scalar(select(Run).where(Run.answer_id == conversation.head_id)):
+        runs.stop(run)
     db.session.commit()
-    if active:
-        runs.stop(active)
     flash(str(conversation.id), "deleted")
     return redirect(url_for(".new"), 303)
 

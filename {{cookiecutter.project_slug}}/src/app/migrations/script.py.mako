@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+% if "database." in f"{upgrades}{downgrades}":
 
 from app import database
+% endif
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

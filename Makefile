@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format bench
+.PHONY: help setup demo test test-fast check format bench bump mutations drills
 
 PYTHON ?= $(shell python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v python3)
 UV := $(or $(shell command -v uv),$(CURDIR)/.tools/bin/uv)
@@ -27,7 +27,10 @@ test: check ## everything: renders, and the suite of a generated project
 	@$(RUN) pytest
 
 test-fast: setup ## what needs no installation: renders, budgets, refusals
-	@$(RUN) pytest -m "not slow"
+	@$(RUN) pytest -m "not slow and not drill"
+
+test-%: setup
+	@$(RUN) pytest tests/test_$*.py
 
 check: setup ## lint and formatting of the template's own code
 	@$(RUN) ruff check .
@@ -38,4 +41,19 @@ format: setup ## repair what can be repaired
 	@$(RUN) ruff format .
 
 bench: setup ## measure against the frozen baselines
+	@$(UV) sync --quiet --group bench
 	@$(RUN) python benchmarks/run.py $(ONLY)
+
+drills: setup ## rehearse with real parts: Prometheus, alerts and so on (ONLY=...)
+	@$(UV) sync --quiet --group bench
+	@$(RUN) python drills/run.py $(ONLY)
+
+bump: setup ## move every bound, action and image to its newest release, then run all tests
+	@$(RUN) python maintenance/bump.py
+	@$(MAKE) --no-print-directory setup test
+
+mutations: setup ## remove each protection once; a test has to notice (ONLY=id,id)
+	@$(RUN) python mutations/run.py $(ONLY)
+
+drills: setup ## rehearse on real parts: faults, restoring and more (ONLY=id)
+	@$(RUN) python drills/run.py $(ONLY)

@@ -1,12 +1,14 @@
 """Makes accounts that are signed in, straight in the database.
 
-Prints a JSON line for each: cookie, CSRF token and, for the first, the address of a conversation of 50 messages.
+Prints a JSON line for each: cookie, CSRF token and, for the first, the addresses of conversations of 50 messages, or of
+BENCH_LENGTHS.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import sys
 from uuid import UUID
@@ -20,11 +22,11 @@ from app.chat.models import Conversation, Message
 from app.database import new_id, transaction
 
 
-def long_conversation(session: Session, user_id: UUID) -> str:
+def long_conversation(session: Session, user_id: UUID, length: int) -> str:
     conversation = Conversation(id=new_id(), user_id=user_id, title="Long")
     session.add(conversation)
     session.flush()
-    for number in range(50):
+    for number in range(length):
         role = "assistant" if number % 2 else "user"
         message = Message(id=new_id(), conversation_id=conversation.id, user_id=user_id, role=role)
         message.parent_id, message.text = conversation.head_id, f"{role} {number // 2}"
@@ -44,6 +46,7 @@ with app.app_context(), transaction() as session:
         session.add(user)
         session.flush()
         session.add(UserSession(token_hash=hashlib.sha256(token.encode()).hexdigest(), user_id=user.id))
-        address = "" if number else long_conversation(session, user.id)
+        lengths = [] if number else map(int, os.environ.get("BENCH_LENGTHS", "50").split(","))
+        address = " ".join(long_conversation(session, user.id, length) for length in lengths)
         cookie = serializer.dumps({"_user_id": token, "_fresh": True, "_permanent": True, "csrf_token": raw})
         print(json.dumps([f"{app.config['SESSION_COOKIE_NAME']}={cookie}", signer.dumps(raw), address]))

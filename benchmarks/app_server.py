@@ -1,17 +1,23 @@
-"""The generated application with the scripted model, for gunicorn; BENCH_READ=threads reads streams in threads."""
+"""The generated application with the scripted model, for gunicorn.
+
+BENCH_READ=threads reads streams in threads; BENCH_MODEL=demo leaves the demo model, imported at the first question.
+"""
 
 from __future__ import annotations
 
 import os
 
-from scripted import scripted_model
-
 from app import create_app
-from app.chat import asking
 
 app = create_app()
-asking.model_of(app)  # so that nothing is left to import at the first question
-app.extensions["model"] = scripted_model()
+
+if os.environ.get("BENCH_MODEL") != "demo":
+    from scripted import scripted_model
+
+    from app.chat import asking
+
+    asking.model_of(app)  # so that nothing is left to import at the first question
+    app.extensions["model"] = scripted_model()
 
 if os.environ.get("BENCH_READ") == "threads":
     taking_over = app.wsgi_app

@@ -75,6 +75,14 @@ class Server:
                 total += times.user + times.system
         return total
 
+    def pss(self) -> float:
+        """Proportional set size in MB, of the processes and their children."""
+        total = 0
+        for process in self.processes:
+            parent = psutil.Process(process.pid)
+            total += sum(each.memory_full_info().pss for each in (parent, *parent.children(recursive=True)))
+        return total / 1e6
+
 
 def wait_for(port: int) -> None:
     deadline = time.monotonic() + 30
@@ -97,8 +105,18 @@ class Lab:
         self.python = str(path / ".venv/bin/python")
 
     def environment(self, **changes: str) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        kept = {"HOME": os.environ["HOME"], "PATH": f"{self.project / '.venv/bin'}:{os.environ['PATH']}"}
         return kept | {"PYTHONPATH": f"{HERE}:{HERE / 'baselines'}", "BENCH_PROJECT": str(self.project)} | changes
+
+    def settings(self, folder: Path) -> dict[str, str]:
+        """The environment of an application of its own in *folder*."""
+        return {
+            "APP_ENV": "development",
+            "SECRET_KEY": "bench-0123456789-abcdefghijklmnopqrstuv",
+            "DATA_DIR": str(folder),
+            "MAX_RUNS": "5000",
+            "MODEL": "demo",
+        }
 
     def spawn(self, *command: str, cwd: Path = HERE, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -130,14 +148,7 @@ class Lab:
         try:
             for folder in folders:
                 port = free_port()
-                environment = {
-                    "APP_ENV": "development",
-                    "SECRET_KEY": "bench-0123456789-abcdefghijklmnopqrstuv",
-                    "DATA_DIR": str(folder),
-                    "MAX_RUNS": "5000",
-                    "MODEL": "demo",
-                    "PORT": str(port),
-                } | settings
+                environment = self.settings(folder) | {"PORT": str(port)} | settings
                 arguments = {"cwd": folder, "env": self.environment(**environment), "check": True}
                 flask = [self.python, "-m", "flask", "--app", str(self.project / "wsgi.py"), "db", "upgrade"]
                 subprocess.run(flask, **arguments)

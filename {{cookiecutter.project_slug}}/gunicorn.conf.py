@@ -41,10 +41,13 @@ def when_ready(server):
 
 
 def post_worker_init(worker):
-    """Close what a killed process left behind, and begin to drain as soon as this worker is to end."""
+    """Close what a killed process left behind, start on jobs, and begin to drain as soon as this worker is to end."""
+    from app import assets, jobs
     from app.chat import stale
 
+    assets.publish(worker.wsgi)
     stale.close_all(worker.wsgi)
+    worker.stop_jobs = jobs.start_embedded(worker.wsgi, settings.run_timeout_seconds)
 
     def watch():
         while worker.alive:
@@ -59,6 +62,7 @@ def worker_exit(server, worker):
     if worker.booted:
         quick = getattr(worker, "interrupted", False)
         worker.wsgi.extensions["runner"].finish_drain(0 if quick else settings.run_timeout_seconds)
+        worker.stop_jobs()
 
 
 def worker_int(worker):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import secrets
-import shutil
+import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from engines import Embedded, Engine, Services, running_services
 from flask import Flask
+from mails import Outbox
 from pydantic_ai import models
 from support import MakeApp, ScriptedModel, Visitor
 
 from app import create_app
 from app.config import Settings
+from app.database import db
 
 models.ALLOW_MODEL_REQUESTS = False
 hypothesis.settings.register_profile("any-machine", deadline=None, derandomize=True)
@@ -27,6 +30,18 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in (*Settings.model_fields, "openai_api_key", "logfire_token"):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=("embedded", "services", "both"), default="embedded", help="what to stand on")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """With ``--engine both`` every test of an application runs twice: on SQLite and memory, on PostgreSQL and Redis."""
+    chosen = metafunc.config.getoption("engine")
+    if "engine" in metafunc.fixturenames and chosen != "embedded" and not hasattr(metafunc.module, "SQLITE_ONLY"):
+        names = ("embedded", "services") if chosen == "both" else (chosen,)
+        metafunc.parametrize("engine", names, indirect=True, scope="session")
 
 
 def settings_for(folder: Path, **changes: object) -> Settings:
@@ -45,14 +60,35 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "app.db"
 
 
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """A real PostgreSQL, which the migrations have made, and a real Redis."""
+    with running_services() as (database_url, redis_url):
+        engine = Services(database_url, redis_url)
+        app = create_app(settings_for(tmp_path_factory.mktemp("services"), **engine.settings))
+        with app.app_context():
+            app.extensions["alembic"].upgrade()
+        yield engine
+        engine.database.dispose()
+        engine.redis.close()
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """What the application of a test stands on."""
+    if getattr(request, "param", "embedded") == "services":
+        return request.getfixturevalue("services")
+    return Embedded(request.getfixturevalue("migrated"))
+
+
 @pytest.fixture
-def make_app(tmp_path: Path, migrated: Path, scripted: ScriptedModel) -> Iterator[MakeApp]:
+def make_app(tmp_path: Path, engine: Engine, scripted: ScriptedModel) -> Iterator[MakeApp]:
     """Makes applications on the test's own database, with the scripted model."""
     made: list[Flask] = []
-    shutil.copy(migrated, tmp_path / "app.db")
+    engine.prepare(tmp_path)
 
     def make(**changes: object) -> Flask:
-        app = create_app(settings_for(tmp_path, **changes))
+        app = create_app(settings_for(tmp_path, **(engine.settings | changes)))
         app.extensions["model"] = scripted.model
         made.append(app)
         return app
@@ -61,11 +97,26 @@ def make_app(tmp_path: Path, migrated: Path, scripted: ScriptedModel) -> Iterato
     for app in made:
         scripted.finish()
         app.extensions["runner"].finish_drain(0)
+        with app.app_context():
+            for name in ("default", "migrator"):
+                db.engines[name].dispose()
 
 
 @pytest.fixture
 def scripted() -> ScriptedModel:
     return ScriptedModel()
+
+
+@pytest.fixture
+def outbox(monkeypatch: pytest.MonkeyPatch) -> Outbox:
+    outbox = Outbox()
+    monkeypatch.setattr(smtplib, "SMTP", outbox)
+    return outbox
+
+
+@pytest.fixture
+def production(make_app: MakeApp) -> Flask:
+    return make_app(app_env="production", mail_url="smtp://mail.example:25")
 
 
 @pytest.fixture

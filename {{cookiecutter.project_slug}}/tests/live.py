@@ -32,7 +32,8 @@ def free_port() -> int:
 class LiveServer:
     """Started and stopped as often as a test likes, always on the same data."""
 
-    def __init__(self, folder: Path, **environment: str):
+    def __init__(self, folder: Path, application: str = "wsgi:app", **environment: str):
+        self.application = application
         self.port = free_port()
         self.folder = folder
         self.environment = {
@@ -51,10 +52,10 @@ class LiveServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> LiveServer:
-        command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "--pythonpath", str(ROOT)]
+        command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")]
         log = (self.folder / "server.log").open("ab")
         self.process = subprocess.Popen(
-            [*command, "wsgi:app"],
+            [*command, "--pythonpath", f"{ROOT},{ROOT / 'tests/browser'}", self.application],
             cwd=self.folder,  # where there is no .env of a developer
             env=self.environment,
             stdout=log,
@@ -62,7 +63,7 @@ class LiveServer:
             start_new_session=True,
         )
         log.close()
-        wait_until(self._answers, 30)
+        wait_until(self._answers, 90)
         return self
 
     def _answers(self) -> bool:

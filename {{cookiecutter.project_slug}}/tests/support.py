@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from flask import Flask
@@ -20,6 +21,7 @@ from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from app import jobs
 from app.accounts.models import User, UserSession
 from app.chat.models import Message, Run
 from app.database import db, new_id, transaction
@@ -56,7 +58,10 @@ class ScriptedModel:
             self._script.put(piece)
 
     def call(self, tool: str, **arguments: object) -> None:
-        self._script.put({0: DeltaToolCall(tool, json.dumps(arguments))})
+        self.call_all((tool, arguments))
+
+    def call_all(self, *calls: tuple[str, dict[str, object]]) -> None:
+        self._script.put({i: DeltaToolCall(tool, json.dumps(given)) for i, (tool, given) in enumerate(calls)})
         self.finish()
 
     def fail(self, error: Exception) -> None:
@@ -158,16 +163,21 @@ class Visitor:
     def signed_in(cls, app: Flask, email: str) -> Visitor:
         """Signed in by a session row of their own, without the cost of a password."""
         visitor = cls(app)
-        token = secrets.token_urlsafe(16)
+        visitor.user_id = new_id()
         with app.app_context(), transaction() as session:
-            user = User(id=new_id(), email=email, password="-", fs_uniquifier=secrets.token_hex(16))
-            session.add(user)
-            session.flush()
-            session.add(UserSession(token_hash=hashlib.sha256(token.encode()).hexdigest(), user_id=user.id))
-        visitor.user_id = user.id
-        with visitor.client.session_transaction() as cookie:
-            cookie["_user_id"] = token
-        return visitor
+            session.add(User(id=visitor.user_id, email=email, password="-", fs_uniquifier=secrets.token_hex(16)))
+        return visitor.sign_in_as(visitor)
+
+    def sign_in_as(self, other: Visitor) -> Visitor:
+        """Signed in on another device."""
+        token = secrets.token_urlsafe(16)
+        with self.app.app_context(), transaction() as session:
+            row = UserSession(token_hash=hashlib.sha256(token.encode()).hexdigest(), user_id=other.user_id)
+            session.add(row)
+        self.user_id = other.user_id
+        with self.client.session_transaction() as cookie:
+            cookie.update({"_user_id": token, "fs_paa": time.time()})
+        return self
 
     @classmethod
     def of(cls, app: Flask, other: Visitor) -> Visitor:
@@ -232,6 +242,17 @@ def sign_in(visitor: Visitor, email: str = "ada@example.com", password: str = PA
 
 def is_in(visitor: Visitor) -> bool:
     return visitor.get("/chat").status_code == 200
+
+
+def work_off(app: Flask, moment: datetime | None = None) -> None:
+    """Do the jobs that wait, as a worker would; with a *moment*, those due by then too."""
+    with app.app_context():
+        queue = jobs.queue()
+        for call in queue.read_schedule(moment) if moment else ():
+            call.eta = None
+            queue.enqueue(call)
+        while call := queue.dequeue():
+            queue.execute(call)
 
 
 def the_run(app: Flask) -> Run:

@@ -36,6 +36,12 @@ def test_searching_takes_every_character_as_it_is(ada: Visitor, scripted: Script
     assert "Plain" not in step_of(ada, scripted, "search_my_conversations", words=words)
 
 
+def test_the_arguments_of_a_tool_are_shown_as_text_not_as_markup(ada: Visitor, scripted: ScriptedModel) -> None:
+    step = step_of(ada, scripted, "search_my_conversations", words="<img src=x onerror=alert(1)>")
+    assert "<img" not in step
+    assert "&lt;img" in step
+
+
 def test_deleted_conversations_are_not_found(ada: Visitor, scripted: ScriptedModel) -> None:
     scripted.answer("Noted.")
     asked = ada.ask("My word is gamma.")

@@ -13,7 +13,7 @@ from support import PAGE, ScriptedModel, Visitor, wait_until
 
 from app.chat import history
 from app.chat.models import Conversation, Message
-from app.chat.runs import title_from
+from app.chat.titles import first_title
 from app.database import db, new_id, now, transaction
 
 
@@ -66,8 +66,8 @@ def test_deleting_can_be_undone(ada: Visitor, scripted: ScriptedModel) -> None:
     ],
 )
 def test_the_first_title_is_the_beginning_of_the_question(text: str, title: str) -> None:
-    assert title_from(text) == title.replace("word…", "wor…") if len(title) > 60 else title_from(text) == title
-    assert len(title_from(text)) <= 60
+    assert first_title(text) == title.replace("word…", "wor…") if len(title) > 60 else first_title(text) == title
+    assert len(first_title(text)) <= 60
 
 
 def long_conversation(app: Flask, ada: Visitor, turns: int) -> str:

@@ -8,10 +8,11 @@ import uuid
 from typing import Any
 
 import pytest
+from engines import Engine
 from flask import Flask
 from support import MakeApp, Page, ScriptedModel, Visitor, parse_events, wait_until
 
-from app.chat import event_log, saving, stale, streams
+from app.chat import saving, stale, streams
 from app.chat.answer import render_saved
 from app.chat.live import LiveRun
 from app.chat.models import Conversation, Message, Run, RunStatus
@@ -72,11 +73,13 @@ def test_a_silent_stream_sends_heartbeats(
     assert [next(stream) for _ in range(3)] == [streams.OPENING, streams.HEARTBEAT, streams.HEARTBEAT]
 
 
-def test_without_its_log_a_finished_answer_is_sent_whole(app: Flask, ada: Visitor, scripted: ScriptedModel) -> None:
+def test_without_its_log_a_finished_answer_is_sent_whole(
+    app: Flask, engine: Engine, ada: Visitor, scripted: ScriptedModel
+) -> None:
     scripted.answer("All of ", "it.")
     asked = ada.ask()
     asked.page()
-    app.extensions["runner"].log = event_log.MemoryLog()
+    engine.lose_log(app)
     page = Page()
     for event in ada.read(f"{asked.events}?after=2"):
         assert page.take(event)
@@ -85,15 +88,16 @@ def test_without_its_log_a_finished_answer_is_sent_whole(app: Flask, ada: Visito
 
 
 def test_without_its_log_a_running_answer_is_sent_as_saved_and_may_be_asked_for_again(
-    app: Flask, ada: Visitor, scripted: ScriptedModel
+    app: Flask, engine: Engine, ada: Visitor, scripted: ScriptedModel
 ) -> None:
     asked = ada.ask()
     scripted.say("As far as ")
     wait_until(lambda: "As far as" in ada.get(asked.conversation).text)
-    app.extensions["runner"].log.__init__()
-    (event,) = ada.read(asked.events)
-    assert event.kind == "whole"
-    assert event.data["tail"] == "As far as "
+    engine.lose_log(app)
+    whole, again = ada.read(asked.events)
+    assert whole.kind == "whole"
+    assert whole.data["tail"] == "As far as "
+    assert (again.kind, again.data["seconds"] > 0) == ("reconnect", True)
 
 
 def test_one_user_may_open_so_many_streams_and_not_more(make_app: MakeApp, scripted: ScriptedModel) -> None:
@@ -213,7 +217,7 @@ class Story:
             self.log("append", [event])
         (run,) = saving.save(self.app, [self.live.snapshot()]).values()
         self.log("append", [self.live.terminal_event(run)])
-        self.log("end", run.id)
+        self.log("end", run.id, self.live.number)
 
     def play(self) -> None:
         steps = [self.write, self.write, self.connect, self.connect, self.arrive_late, self.reload]
@@ -231,7 +235,7 @@ def test_dropped_repeated_and_reordered_connections_show_every_word_once(
     make_app: MakeApp, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(max_streams_per_user=100)
-    monkeypatch.setattr("app.security.limits.limiter.enabled", False)
+    app.extensions["limits"].enabled = False
     ada = Visitor.signed_in(app, f"{uuid.uuid4().hex}@example.com")
     for number in range(100):
         story = Story(app, ada, seed=batch * 1000 + number)

@@ -47,7 +47,23 @@ TEXTS = st.one_of(st.lists(LINES, max_size=14).map("\n".join), st.text(max_size=
             '<p><a href="https://ok.example" rel="noopener noreferrer nofollow">x</a></p>\n',
         ),
         ("[x]\n\n[x]: https://evil.example", "<p>[x]</p>\n<p>[x]: https://evil.example</p>\n"),
-        ("```py\nx = 1\n```", '<pre><code class="language-py">x = 1\n</code></pre>\n'),
+        ("```nolanguage\nx = 1\n```", '<pre><code class="language-nolanguage">x = 1\n</code></pre>\n'),
+        (
+            "```json\n[1]\n```",
+            (
+                '<pre><code class="language-json"><span class="hl-p">[</span><span class="hl-mi">1</span>'
+                '<span class="hl-p">]</span>\n</code></pre>\n'
+            ),
+        ),
+        (
+            "```html\n<img src=x onerror=alert(1)>\n```",
+            (
+                '<pre><code class="language-html"><span class="hl-p">&lt;</span><span class="hl-nt">img</span> '
+                '<span class="hl-na">src</span><span class="hl-o">=</span><span class="hl-s">x</span> '
+                '<span class="hl-na">onerror</span><span class="hl-o">=</span><span class="hl-s">alert(1)</span>'
+                '<span class="hl-p">&gt;</span>\n</code></pre>\n'
+            ),
+        ),
     ],
 )
 def test_markdown_becomes_safe_html(text: str, html: str) -> None:

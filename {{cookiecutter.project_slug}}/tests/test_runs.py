@@ -267,7 +267,22 @@ def test_a_conversation_has_one_active_run_whatever_the_code_does(
         run = session.scalars(select(Run)).one()
         copy = Run(conversation_id=run.conversation_id, user_id=run.user_id, answer_id=uuid.uuid4(), worker="x/1/y")
         session.add(copy)
-        with pytest.raises(Exception, match="UNIQUE constraint failed"):
+        with pytest.raises(Exception, match=r"UNIQUE constraint failed|uq_runs_active"):
             session.flush()
         session.rollback()
     assert len(ada.rows(select(Conversation))) == 1
+
+
+def test_only_the_loop_adds_to_what_it_iterates_over(app: Flask, ada: Visitor, scripted: ScriptedModel) -> None:
+    """A request that added a run while the loop was saving the others would end the saving of all of them."""
+    threads = set()
+
+    class Watched(dict[uuid.UUID, object]):
+        def __setitem__(self, key: uuid.UUID, value: object) -> None:
+            threads.add(threading.current_thread().name)
+            super().__setitem__(key, value)
+
+    app.extensions["runner"].live = Watched()
+    scripted.answer("Four.")
+    ada.ask().page()
+    assert threads == {"agent-loop"}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from engines import Engine
+from huey.storage import SqliteStorage
 from live import LiveServer, Remote
 from support import Page, wait_until
 
@@ -21,12 +26,13 @@ Serve = Callable[..., LiveServer]
 
 
 @pytest.fixture
-def serve(tmp_path: Path, migrated: Path) -> Iterator[Serve]:
+def serve(tmp_path: Path, engine: Engine) -> Iterator[Serve]:
+    """Starts servers: one worker on SQLite and memory, two on PostgreSQL and Redis."""
     servers: list[LiveServer] = []
-    shutil.copy(migrated, tmp_path / "app.db")
+    engine.prepare(tmp_path)
 
     def start(**environment: str) -> LiveServer:
-        servers.append(LiveServer(tmp_path, **environment).start())
+        servers.append(LiveServer(tmp_path, **(engine.environment | environment)).start())
         return servers[-1]
 
     yield start
@@ -118,7 +124,7 @@ def test_stop_ends_the_answer_within_a_second(serve: Serve) -> None:
 
 
 def test_open_streams_cost_no_threads(serve: Serve) -> None:
-    server = serve(WEB_THREADS="4", MAX_STREAMS_PER_USER="100")
+    server = serve(WEB_CONCURRENCY="1", WEB_THREADS="4", MAX_STREAMS_PER_USER="100")
     ada = Remote.signed_up(server)
     answer = ada.ask("count to 60")
     streams = [answer.follow() for _ in range(40)]
@@ -187,7 +193,7 @@ def test_forty_people_ask_their_first_question_at_once(serve: Serve) -> None:
 
 
 def test_the_agent_is_imported_at_the_first_question(serve: Serve) -> None:
-    server = serve()
+    server = serve(WEB_CONCURRENCY="1")
     ada = Remote.signed_up(server)
     ada.get("/chat", Accept="text/html")
     (worker,) = children(server.process.pid)
@@ -213,3 +219,39 @@ def threads_of(pid: int) -> int:
 
 def memory_of(pid: int) -> int:
     return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
+
+
+def test_the_web_process_works_on_jobs_beside_sqlite(serve: Serve) -> None:
+    live = serve()
+
+    def checks() -> dict[str, str]:
+        return json.loads(Remote(live).get("/readyz")[1])["checks"]
+
+    queue = SqliteStorage("app", filename=str(live.folder / "jobs.db"))
+    wait_until(lambda: queue.has_data_for_key("beat"))
+    assert checks()["jobs"] == "ok"
+    queue.put_data("beat", b'"2026-01-01T00:00:00+00:00"')
+    assert "flask jobs" in checks()["jobs"]
+
+
+def test_a_tool_waits_through_a_kill_and_runs_once_though_two_processes_are_told(serve: Serve) -> None:
+    server = serve()
+    ada = Remote.signed_up(server)
+    for _ in range(2):  # a tool that runs twice deletes both
+        list(ada.ask("Twin").follow())
+    answer = ada.ask("Delete conversation Twin")
+    assert list(answer.follow())[-1].kind == "waiting"
+    server.kill()
+    tabs = [Remote(serve()), Remote(serve())]
+    for tab in tabs:
+        tab.cookies = dict(ada.cookies)
+    page = tabs[0].get(answer.conversation, Accept="text/html")[1]
+    (decision,) = set(re.findall(r'action="(/tool-calls/[^"]+)"', page))
+    with ThreadPoolExecutor(6) as pool:
+        told = list(pool.map(lambda n: tabs[n % 2].post(decision, decision="approve")[0], range(6)))
+    assert sorted(told) == [200, 409, 409, 409, 409, 409]
+    wait_until(lambda: json.loads(tabs[1].get(answer.status)[1])["status"] == "done", 30)
+    with closing(sqlite3.connect(server.folder / "app.db")) as database:
+        kept = "SELECT count(*) FROM conversations WHERE title = 'Twin' AND deleted_at IS NULL"
+        assert database.execute(kept).fetchone() == (1,)
+        assert database.execute("SELECT status, result FROM tool_calls").fetchall() == [("done", "Deleted “Twin”.")]

@@ -3,59 +3,10 @@
 from __future__ import annotations
 
 import re
-import smtplib
-from email.message import EmailMessage
-from typing import Any
 
-import pytest
 from flask import Flask
-from support import FETCH, PAGE, MakeApp, Visitor, is_in, sign_in, sign_up
-
-
-class Outbox(list[EmailMessage]):
-    """Takes the place of an SMTP server."""
-
-    def __call__(self, host: str, port: int, timeout: float) -> Outbox:
-        return self
-
-    def __enter__(self) -> Outbox:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def has_extn(self, name: str) -> bool:
-        return False
-
-    def login(self, user: str, password: str) -> None:
-        pass
-
-    def send_message(self, message: EmailMessage) -> None:
-        self.append(message)
-
-
-@pytest.fixture
-def outbox(monkeypatch: pytest.MonkeyPatch) -> Outbox:
-    outbox = Outbox()
-    monkeypatch.setattr(smtplib, "SMTP", outbox)
-    return outbox
-
-
-@pytest.fixture
-def production(make_app: MakeApp) -> Flask:
-    return make_app(app_env="production", mail_url="smtp://mail.example:25")
-
-
-class Secure(Visitor):
-    """A visitor over https, as production's cookies ask for."""
-
-    def get(self, url: str, headers: dict[str, str] = PAGE) -> Any:
-        return self.client.get(url, headers=headers, base_url="https://localhost")
-
-    def post(self, url: str, headers: dict[str, str] = FETCH, **form: str) -> Any:
-        csrf = self.get("/account/csrf", FETCH).json["token"]
-        headers = headers | {"X-CSRFToken": csrf, "Referer": "https://localhost/"}
-        return self.client.post(url, data=form, headers=headers, base_url="https://localhost")
+from mails import Outbox, Secure
+from support import PAGE, is_in, sign_in, sign_up
 
 
 def test_signing_up_in_production_says_the_same_whether_or_not_the_account_exists(

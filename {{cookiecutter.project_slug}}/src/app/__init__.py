@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app import accounts, assets, chat, config, database, errors, mail, observability, pages, security
+from app import (
+    accounts,
+    admin,
+    assets,
+    cache,
+    chat,
+    config,
+    database,
+    errors,
+    jobs,
+    mail,
+    observability,
+    operations,
+    pages,
+    pwa,
+    security,
+)
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -14,11 +30,16 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     observability.init_app(app)
     errors.init_app(app)
     database.init_app(app)
+    cache.init_app(app)
+    jobs.init_app(app)
     mail.init_app(app)
     assets.init_app(app)
     security.init_app(app)
     accounts.init_app(app)
+    pwa.init_app(app)
     chat.init_app(app)
+    operations.init_app(app)
+    admin.init_app(app)
     pages.init_app(app)
     security.access.seal(app)
     return app

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import timedelta
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import find_dotenv, load_dotenv
 from flask import Flask, current_app
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from app.own_settings import OwnSettings
 
 SECRETS_DIR = Path("/run/secrets")
 PLACEHOLDERS = ("change", "secret", "example", "placeholder", "password", "not-so")
@@ -31,6 +35,16 @@ PROVIDER_KEYS: dict[str, str | None] = {
     "bedrock": None,
 }
 
+PROVIDER_PACKAGES = {
+    "openai": "openai",
+    "openai-chat": "openai",
+    "anthropic": "anthropic",
+    "google": "google-genai",
+    "mistral": "mistralai",
+    "groq": "groq",
+    "bedrock": "boto3",
+}
+
 
 class SettingsError(Exception):
     """The environment does not describe an application that may start; the text lists every problem and its fix."""
@@ -42,14 +56,27 @@ class SettingsError(Exception):
         )
 
 
-def _split(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+def _split(value: Any, separator: str = ",") -> Any:
+    return tuple(part.strip() for part in value.split(separator) if part.strip()) if isinstance(value, str) else value
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Questions = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda value: _split(value, "|"))]
 
 
-class Settings(BaseSettings):
+def _one_of(*schemes: str) -> AfterValidator:
+    """Accepts an empty value or a URL of one of these schemes; what is refused is not shown, it holds a password."""
+
+    def check(value: SecretStr) -> SecretStr:
+        scheme, separator, _ = value.get_secret_value().partition("://")
+        if scheme and not (separator and scheme.partition("+")[0] in schemes):
+            raise ValueError(f"not a URL that begins with {' or '.join(f'{name}://' for name in schemes)}")
+        return value
+
+    return AfterValidator(check)
+
+
+class Settings(OwnSettings):
     """The settings of one process; the names are the environment variables in lower case."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -58,25 +85,69 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(description="signs cookies and links; at least 32 random characters")
     secret_key_fallbacks: Words = Field((), description="older keys that still verify, while a key is being rotated")
     data_dir: Path = Field(Path("data"), description="where SQLite and user files live")
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in DATA_DIR")
+    database_url: Annotated[SecretStr, _one_of("postgresql", "postgres", "sqlite")] = Field(
+        SecretStr(""), description="postgresql://…; empty: SQLite in DATA_DIR"
+    )
+    pgbouncer: bool = Field(False, description="DATABASE_URL is a PgBouncer that pools transactions")
+    redis_url: Annotated[SecretStr, _one_of("redis", "rediss")] = Field(
+        SecretStr(""), description="event log, limits and cache that processes share; empty: memory, for one process"
+    )
+    jobs_url: str = Field("", description="where jobs wait, redis:// or postgresql://; empty: the database's engine")
     model: str = Field("", description="model string of Pydantic AI; 'demo' (development only) needs no key")
+    model_fallbacks: Words = Field((), description="asked in turn, when the one before fails before its first word")
     openai_base_url: str = Field("", description="an OpenAI-compatible server; then OPENAI_API_KEY may be anything")
+    asset_base_url: str = Field(
+        "", pattern="^(https?://[^/]+.*)?$", description="a CDN for static files; empty: this site"
+    )
     trusted_hosts: Words = Field((), description="host names this site answers to; required in production")
     proxy_hops: int = Field(0, ge=0, le=5, description="reverse proxies in front that set X-Forwarded-* headers")
     mail_url: SecretStr = Field(SecretStr(""), description="smtp[s]://user:password@host:port; required in production")
     mail_from: str = Field("", description="sender of mails; empty: no-reply at the project's domain")
+    vapid_private_key: SecretStr = Field(SecretStr(""), description="for notifications; `flask vapid` prints one")
+    push_hosts: Words = Field(
+        ("fcm.googleapis.com", "updates.push.services.mozilla.com", "web.push.apple.com", ".notify.windows.com"),
+        description="hosts of push services that notifications may be sent to; a leading dot: any name under it",
+    )
+    security_contact: str = Field("", description="whom to tell about a hole; empty: security at the project's domain")
     port: int = Field(8000, ge=1, le=65535)
     web_concurrency: int = Field(1, ge=1, description="worker processes")
     web_threads: int = Field(16, ge=2, description="threads of a worker that answer requests; streams need none")
     replicas: int = Field(1, ge=1, description="machines or pods that run this application")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    trace_sample_rate: float = Field(1, ge=0, le=1, description="share of ordinary traces; errors are always kept")
+    trace_content: bool = Field(False, description="put prompts, answers and messages of errors into traces")
+    analytics: bool = Field(True, description="count activity for the operators' page, without people or texts")
+    trust_traceparent: bool = Field(False, description="continue the caller's trace; for a proxy that starts one")
+
+    keep_deleted_days: int = Field(30, ge=0, description="how long a deleted conversation can be restored; 0: for good")
+    keep_conversations_days: int = Field(0, ge=0, description="unused conversations go after so many days; 0: never")
+    keep_runs_days: int = Field(0, ge=0, description="what answers cost is forgotten after so many days; 0: never")
+    restic_repository: str = Field("", description="where backups go: a folder, or a URL as restic writes it")
+    restic_password: SecretStr = Field(SecretStr(""), description="encrypts the backups; keep a copy apart from them")
+    restic_keep: str = Field(
+        "--keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-monthly 12",
+        description="which backups `restic forget` keeps",
+    )
+    backup_every_hours: float = Field(24, ge=0, description="how often a backup is made; 0: only by hand")
 
     session_idle_hours: float = Field(24 * 7, gt=0, description="a session unused for longer is over")
     session_absolute_hours: float = Field(24 * 30, gt=0, description="no session lives longer than this")
 
+    suggestions: Questions = Field(
+        ("What can you do?", "Show my usage", "Count to 20"),
+        description="what an empty chat offers to ask, separated by |",
+    )
     max_message_chars: int = Field(32_000, ge=1, description="longest question accepted")
     history_tokens: int = Field(24_000, ge=0, description="earlier turns sent to the model, by estimated tokens")
     run_timeout_seconds: float = Field(120, gt=0, description="longest time one answer may take")
+    first_token_seconds: float = Field(60, gt=0, description="longest wait for a first word, retries included")
+    between_tokens_seconds: float = Field(30, gt=0, description="longest silence within an answer")
+    model_retries: int = Field(1, ge=0, le=5, description="further tries of a request that failed")
+    max_model_requests: int = Field(100, ge=1, description="requests one process has open at its provider at once")
+    max_answer_chars: int = Field(200_000, ge=1, description="an answer is cut off there")
+    max_tokens_per_run: int = Field(500_000, ge=1, description="tokens of all requests of one answer")
+    user_tokens_per_day: int = Field(2_000_000, ge=0, description="what one user may spend a day (UTC); 0: any number")
+    user_dollars_per_day: float = Field(20, ge=0, description="the same in US dollars, where prices are known; 0: any")
     max_requests_per_run: int = Field(10, ge=1, description="model requests in one answer, tool steps included")
     max_runs: int = Field(100, ge=1, description="answers one process works on at once")
     max_streams: int = Field(2000, ge=1, description="event streams one process keeps open")
@@ -88,13 +159,30 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'app.db'}"
+        """A SQLAlchemy URL; a PostgreSQL one without a driver gets the one that is installed."""
+        given = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.database_url.get_secret_value())
+        return given or f"sqlite:///{self.data_dir.absolute() / 'app.db'}"
+
+    @property
+    def redis(self) -> str:
+        """The URL of Redis, or nothing: then everything that Redis would hold is in memory."""
+        return self.redis_url.get_secret_value()
+
+    @property
+    def processes(self) -> int:
+        """How many processes serve this application, on all machines together."""
+        return self.web_concurrency * self.replicas
 
     @property
     def chosen_model(self) -> str:
         """MODEL, else the project's own; in development without that provider's key the demo model."""
         default = project()["model"]
         return self.model or ("demo" if self.development and _missing_key(default, self) else default)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The chain of models, in the order in which they are asked."""
+        return (self.chosen_model, *self.model_fallbacks)
 
     @property
     def sender(self) -> str:
@@ -113,6 +201,13 @@ class Settings(BaseSettings):
 def project() -> dict[str, str]:
     """What the project is called and was generated with: name, description, domain, model, template_version."""
     return dict(json.loads(Path(__file__).with_name("project.json").read_text("utf-8")))
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def _missing_key(model: str, settings: Settings) -> str | None:
@@ -137,19 +232,30 @@ def production_problems(settings: Settings) -> list[tuple[str, str]]:
         problems.append(("TRUSTED_HOSTS", "still the default domain; set the host names of this site"))
     if not settings.mail_url.get_secret_value():
         problems.append(("MAIL_URL", "missing; sign-up sends a link: smtp://user:password@host:587"))
-    if settings.chosen_model == "demo":
-        problems.append(("MODEL", f"the demo model is for development; e.g. {project()['model']}"))
-    elif variable := _missing_key(settings.chosen_model, settings):
-        problems.append((variable, f"missing; MODEL {settings.chosen_model} needs this key"))
-    if settings.database.startswith("sqlite") and settings.web_concurrency * settings.replicas > 1:
+    for model in settings.models:
+        provider = model.partition(":")[0]
+        if model == "demo":
+            problems.append(("MODEL", f"the demo model is for development; e.g. {project()['model']}"))
+        elif variable := _missing_key(model, settings):
+            problems.append((variable, f"missing; MODEL {model} needs this key"))
+        if provider in PROVIDER_PACKAGES and not _installed(PROVIDER_PACKAGES[provider]):
+            extra = provider.removesuffix("-chat")
+            problems.append(("MODEL", f"{model} needs an SDK: uv add 'pydantic-ai-slim[{extra}]'"))
+    if not re.fullmatch(r"([A-Za-z0-9_-]{43})?", settings.vapid_private_key.get_secret_value()):
+        problems.append(("VAPID_PRIVATE_KEY", "not such a key; `flask vapid` prints one; empty: no notifications"))
+    if settings.processes > 1 and settings.database.startswith("sqlite"):
         problems.append(
-            ("DATABASE_URL", "SQLite serves one worker; set a postgresql+psycopg:// URL or WEB_CONCURRENCY=1")
+            ("DATABASE_URL", "SQLite serves one worker; set a postgresql:// URL, or one worker and replica")
         )
+    if settings.processes > 1 and not settings.redis:
+        shared = "the event log, limits and cache of several workers must not be in memory"
+        problems.append(("REDIS_URL", f"missing; {shared}: set a redis:// URL, or one worker and replica"))
     return problems
 
 
-def load() -> Settings:
-    """Read the environment, then ``.env`` and secret files for what it does not set.
+def load(*, strict: bool = True) -> Settings:
+    """Read the environment, then ``.env`` and secret files for what it does not set. Operators' commands are not
+    *strict*: they need neither a SECRET_KEY nor what else production asks of the web process.
 
     Raises:
         SettingsError: with every problem at once.
@@ -158,10 +264,10 @@ def load() -> Settings:
     for file in SECRETS_DIR.glob("*") if SECRETS_DIR.is_dir() else ():
         os.environ.setdefault(file.name.upper(), file.read_text("utf-8").strip())
     try:
-        settings = Settings()
+        settings = Settings() if strict or os.environ.get("SECRET_KEY") else Settings(secret_key=SecretStr(""))
     except ValidationError as error:
         raise SettingsError([(str(e["loc"][0]).upper(), _fix(e)) for e in error.errors()]) from None
-    if not settings.development and (problems := production_problems(settings)):
+    if strict and not settings.development and (problems := production_problems(settings)):
         raise SettingsError(problems)
     return settings
 
@@ -169,7 +275,10 @@ def load() -> Settings:
 def _fix(error: Any) -> str:
     if error["type"] == "missing":
         return "missing; `make setup` writes a .env with one, production takes it from the environment"
-    return f"{error['msg']} (it is {error['input']!r})"
+    shown = (
+        "" if "SecretStr" in str(Settings.model_fields[error["loc"][0]].annotation) else f" (it is {error['input']!r})"
+    )
+    return f"{error['msg']}{shown}"
 
 
 def init_app(app: Flask, settings: Settings | None) -> None:

@@ -1,16 +1,18 @@
 """Engines, sessions and the base of every model.
 
 Three engines share one URL. ``default`` writes. ``reader`` serves routes that only read: on SQLite it opens deferred,
-``query_only`` transactions, so that pages never wait for the one writer. ``migrator`` changes the schema.
+``query_only`` transactions, so that pages never wait for the one writer; on PostgreSQL read-only ones, from the same
+pool. ``migrator`` changes the schema.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextvars import ContextVar
+from datetime import UTC, date, datetime
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,17 +21,22 @@ from uuid import UUID
 from flask import Flask, g
 from flask_alembic import Alembic
 from flask_sqlalchemy_lite import SQLAlchemy
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, event, make_url, text
+from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, NullPool, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
 from app.config import current as settings
+from app.config import project
+from app.observability import metrics, tracing
 
 # temp_store in memory and a bounded journal keep a small machine's disk quiet; NORMAL is durable with WAL but for a
 # power cut's last commits (sqlite.org/wal.html).
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "temp_store=MEMORY",
                   "journal_size_limit=67108864")  # fmt: skip
+# PostgreSQL gives up for the application before the application's own clients do; a migration may take its time.
+POSTGRESQL_TIMEOUTS = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s"}
+SPARE_CONNECTIONS = 8  # beyond one for each request thread: saving, tools, jobs
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -66,8 +73,36 @@ class RoutedSession(Session):
     def get_bind(self, mapper: Any = None, *, bind: Any = None, **kwargs: Any) -> Any:
         return bind or db.engines[self.info.get("engine") or ("reader" if g.get("reads_only") else "default")]
 
+    def close(self) -> None:
+        super().close()
+        _call_waiting(self)
+
 
 db = SQLAlchemy(session_options={"class_": RoutedSession, "expire_on_commit": False})
+
+
+_current: ContextVar[Session | None] = ContextVar("current transaction", default=None)
+
+
+def after_commit(call: Callable[[], None], session: Session | None = None) -> None:
+    """Call when the transaction that is open (here, or in *session*) has committed; a rollback forgets it. A session
+    that is closed without either has written nothing, and calls then; where none is open, at once."""
+    session = session or _current.get() or db.session
+    if session.in_transaction():
+        session.info.setdefault("after commit", []).append(call)
+    else:
+        call()
+
+
+@event.listens_for(RoutedSession, "after_commit")
+def _call_waiting(session: Session) -> None:
+    for call in session.info.pop("after commit", ()):
+        call()
+
+
+@event.listens_for(RoutedSession, "after_rollback")
+def _forget_waiting(session: Session) -> None:
+    session.info.pop("after commit", None)
 
 
 def now() -> datetime:
@@ -75,19 +110,35 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+UNMODELLED = ("huey_", "message_search")  # tables of the job queue and the full-text index, and those that hold them
+
+
 def new_id() -> UUID:
-    """A UUID version 7 (RFC 9562): unguessable, and ordered by creation, so that it serves as a keyset key."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10))
-    value = milliseconds << 80 | 7 << 76 | (random >> 68) << 64 | 2 << 62 | random & (1 << 62) - 1
+    """A UUID version 7 (RFC 9562): unguessable, and ordered by creation, so that it serves as a keyset key.
+
+    Twelve of its bits are the fraction of the millisecond (method 3), which keeps one process's ids in order.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    random = int.from_bytes(os.urandom(8))
+    value = milliseconds << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62 | random >> 2
     return UUID(int=value)
+
+
+def id_at(moment: date) -> UUID:
+    """The lower bound of ids made on a day, in UTC, or later."""
+    midnight = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+    return UUID(int=int(midnight.timestamp() * 1000) << 80)
 
 
 @contextmanager
 def transaction() -> Iterator[Session]:
     """A short write transaction of its own, whatever the route: committed at the end, rolled back on an error."""
     with db.sessionmaker(info={"engine": "default"}) as session, session.begin():
-        yield session
+        token = _current.set(session)
+        try:
+            yield session
+        finally:
+            _current.reset(token)
 
 
 @contextmanager
@@ -100,25 +151,62 @@ def reading() -> Iterator[Session]:
 def init_app(app: Flask) -> None:
     with app.app_context():
         url = make_url(settings().database)
-    if url.get_backend_name() == "sqlite":
+        sqlite = url.get_backend_name() == "sqlite"
+        engine_options = _sqlite_engines() if sqlite else _postgresql_engines()
+    if sqlite:
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     # Parameters are people's texts and addresses; an error message must not carry them into the log.
     options = {"url": url, "hide_parameters": True}
-    # SQLite has one writer: its threads queue here, in order, instead of polling for the file's lock.
-    writer = {"pool_size": 1, "max_overflow": 0} if url.get_backend_name() == "sqlite" else {}
-    app.config["SQLALCHEMY_ENGINES"] = {"default": options | writer, "reader": options, "migrator": options}
-    app.config["ALEMBIC_CONTEXT"] = {"render_as_batch": True, "compare_type": True, "user_module_prefix": "database."}
+    app.config["SQLALCHEMY_ENGINES"] = {name: options | own for name, own in engine_options.items()}
+    app.config["ALEMBIC_CONTEXT"] = {
+        "render_as_batch": True,
+        "compare_type": True,
+        "user_module_prefix": "database.",
+        "include_name": lambda name, kind, parents: kind != "table" or not name.startswith(UNMODELLED),
+    }
     db.init_app(app)
     # The extension closes asynchronous sessions, of which we have none, in an event loop of its own at every request.
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
     with app.app_context():
         engines = db.engines
-    if url.get_backend_name() == "sqlite":
-        for name, engine in engines.items():
-            _configure_sqlite(name, engine)
+        if sqlite:
+            for name, engine in engines.items():
+                _configure_sqlite(name, engine)
+        else:
+            engines["reader"] = engines["default"].execution_options(postgresql_readonly=True)
+            event.listen(engines["migrator"], "begin", _one_at_a_time)
+            if settings().pgbouncer:
+                event.listen(engines["default"], "begin", _set_timeouts)
+    pools: dict[str, Any] = {}
+    for name, engine in engines.items():
+        if sqlite or name != "reader":  # which elsewhere is the writer, with an option
+            tracing.instrument_engine(engine)
+            pools |= {name: engine.pool} if name != "migrator" else {}
+    metrics.POOL.watch(lambda: [(pool.checkedout(), {"engine": name}) for name, pool in pools.items()])
+    sizes = {name: pool.size() + pool._max_overflow for name, pool in pools.items()}
+    metrics.POOL_SIZE.watch(lambda: [(size, {"engine": name}) for name, size in sizes.items()])
     alembic = Alembic(metadatas=Model.metadata, engines=engines["migrator"], run_mkdir=False)
     alembic.init_app(app)
     app.extensions["readiness"]["database"] = lambda: _ready(alembic)
+
+
+def _sqlite_engines() -> dict[str, dict[str, Any]]:
+    # SQLite has one writer: its threads queue here, in order, instead of polling for the file's lock.
+    return {"default": {"pool_size": 1, "max_overflow": 0}, "reader": {}, "migrator": {}}
+
+
+def _postgresql_engines() -> dict[str, dict[str, Any]]:
+    connection: dict[str, Any] = {"connect_timeout": 5, "application_name": project()["name"]}
+    own = {}
+    if settings().pgbouncer:
+        # Pooled by transaction, a server connection changes hands: nothing may be prepared on it or set for good.
+        connection["prepare_threshold"] = None
+    else:
+        own = {"options": " ".join(f"-c {name}={value}" for name, value in POSTGRESQL_TIMEOUTS.items())}
+    # Open streams hold no connection, so the threads that answer requests bound the pool.
+    pool: dict[str, Any] = {"pool_size": settings().web_threads, "max_overflow": SPARE_CONNECTIONS, "pool_timeout": 5}
+    pool |= {"pool_pre_ping": True, "pool_recycle": 1800, "connect_args": connection | own}
+    return {"default": pool, "migrator": {"poolclass": NullPool, "connect_args": connection}}
 
 
 def _ready(alembic: Alembic) -> str:
@@ -132,6 +220,16 @@ def _ready(alembic: Alembic) -> str:
     known = {revision.revision for revision in script.walk_revisions()}
     behind = not revisions or (revisions <= known and revisions != set(script.get_heads()))
     return "failed: the schema is behind the code; run flask db upgrade" if behind else "ok"
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    # Of two processes that migrate at once, the second waits, and finds that nothing is left to do.
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7262011)")
+
+
+def _set_timeouts(connection: Connection) -> None:
+    values = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in POSTGRESQL_TIMEOUTS.items())
+    connection.exec_driver_sql(f"SELECT {values}")
 
 
 def _configure_sqlite(name: str, engine: Engine) -> None:
@@ -148,4 +246,4 @@ def _configure_sqlite(name: str, engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
+        connection.connection.execute(begin)  # beside the tracing of queries

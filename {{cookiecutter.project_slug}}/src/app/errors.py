@@ -11,7 +11,7 @@ from flask import Flask, Response, current_app, json, make_response, render_temp
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from app.observability import trace_id
+from app.observability import metrics, trace_id, tracing
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,9 @@ EXPLANATIONS = {
     502: "A service behind this site did not answer.",
     503: "The site is busy; please try again in a moment.",
 }
+
+
+EXPIRED = "This page has been open for too long. Go back, reload it and send it once more; nothing has been changed."
 
 
 class Problem(HTTPException):
@@ -55,9 +58,10 @@ def answer(error: HTTPException) -> Response:
     if error.response is not None:
         return make_response(error.response)
     code = error.code or 500
-    detail = (isinstance(error, Problem | CSRFError) and error.description) or EXPLANATIONS.get(code, "")
+    detail = EXPIRED if isinstance(error, CSRFError) else (isinstance(error, Problem) and error.description)
+    detail = detail or EXPLANATIONS.get(code, "")
     problem = {
-        "type": f"urn:problem:{_kind(error)}",
+        "type": kind if ":" in (kind := _kind(error)) else f"urn:problem:{kind}",
         "title": error.name,
         "status": code,
         "detail": detail,
@@ -84,6 +88,8 @@ def _kind(error: HTTPException) -> str:
 
 def _unexpected(error: Exception) -> Response:
     logger.error("unhandled %s", type(error).__name__, exc_info=error)
+    tracing.record(error)
+    metrics.ERRORS.add(1, {"type": type(error).__name__, "where": "request"})
     return answer(InternalServerError())
 
 

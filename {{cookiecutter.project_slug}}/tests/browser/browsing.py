@@ -25,7 +25,7 @@ def sign_up(context: BrowserContext, url: str) -> Page:
 def ask(page: Page, text: str) -> None:
     page.get_by_label("Message").fill(text)
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    expect(page.locator(".question").filter(has_text=text).last).to_be_visible()
 
 
 def shown(page: Page) -> list[str]:
@@ -38,7 +38,7 @@ def finished(page: Page, seconds: float = 60) -> None:
 
 def focus(page: Page, wanted: Locator) -> None:
     """Tab until *wanted* has the focus."""
-    for _ in range(40):
+    for _ in range(60):
         if wanted.evaluate("element => element === document.activeElement"):
             return
         page.keyboard.press("Tab")

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Error, sync_playwright
 from proxy import Proxy
 
 NewContext = Callable[..., BrowserContext]
-EXPECTED = re.compile(r"net::ERR_|status of (503|404) ")
+EXPECTED = re.compile(r"net::ERR_|status of (400|401|404|409|422|429|503) ")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

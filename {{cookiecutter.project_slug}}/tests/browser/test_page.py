@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from browsing import NUMBERS, ask, finished, focus, shown, sign_up
 from live import LiveServer
-from playwright.sync_api import BrowserContext, Page, expect
+from looks import looks_right
+from playwright.sync_api import BrowserContext, expect
 
 NewContext = Callable[..., BrowserContext]
-SHOTS = Path(__file__).parents[2] / "test-results"
 
 
 def test_assistive_technology_is_told_what_happens(context: BrowserContext, server: LiveServer) -> None:
@@ -53,7 +52,6 @@ def test_no_page_overflows_in_either_scheme(
 ) -> None:
     context = new_context(color_scheme=scheme, viewport={"width": width, "height": 700})
     page = context.new_page()
-    SHOTS.mkdir(exist_ok=True)
     for name in ("", "login", "register", "nothing-here"):
         page.goto(f"{server.url}/{name}")
         looks_right(page, f"{name or 'home'}-{scheme}-{width}")
@@ -65,16 +63,6 @@ def test_no_page_overflows_in_either_scheme(
     looks_right(page, f"chat-{scheme}-{width}")
     page.goto(f"{server.url}/account/sessions")
     looks_right(page, f"devices-{scheme}-{width}")
-
-
-def looks_right(page: Page, name: str) -> None:
-    page.screenshot(path=SHOTS / f"{name}.png")
-    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"], name
-    small = (
-        "() => [...document.querySelectorAll('button, a.button, input:not([type=hidden])')].filter(e => e.offsetParent"
-    )
-    small += " && (e.offsetWidth < 24 || e.offsetHeight < 24)).map(e => e.outerHTML)"
-    assert page.evaluate(small) == [], name
 
 
 def test_without_javascript_one_can_ask_and_read(new_context: NewContext, server: LiveServer) -> None:

@@ -94,6 +94,14 @@ def test_the_draft_survives_a_reload_and_a_refusal(context: BrowserContext, prox
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_be_visible()
     assert page.get_by_label("Message").input_value() == "precious words"
+    proxy.busy = False
+    page.close()  # as a crash does
+    later = context.new_page()
+    later.goto(f"{proxy.url}/chat")
+    expect(later.get_by_label("Message")).to_have_value("precious words")
+    later.get_by_role("button", name="Sign out").click()
+    later.wait_for_url(f"{proxy.url}/")
+    assert later.evaluate("localStorage.length + sessionStorage.length") == 0
 
 
 def test_a_stale_token_heals_itself(context: BrowserContext, server: LiveServer) -> None:
@@ -133,3 +141,6 @@ def test_the_view_stays_at_the_end_unless_the_reader_scrolls_away(context: Brows
     position = page.evaluate("document.getElementById('main').scrollTop")
     finished(page)
     assert abs(page.evaluate("document.getElementById('main').scrollTop") - position) < 5
+    page.get_by_role("button", name="Jump to latest").click()
+    assert page.evaluate(gap) < 5
+    expect(page.get_by_role("button", name="Jump to latest")).to_be_hidden()

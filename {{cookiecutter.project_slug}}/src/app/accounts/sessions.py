@@ -9,23 +9,34 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from flask import Flask, g, request, session
-from flask_login import user_logged_in, user_logged_out
+import blinker
+from flask import Flask, current_app, g, request, session
+from flask_login import current_user, user_logged_in, user_logged_out
+from flask_security.signals import change_email_confirmed, password_changed, password_reset
 from sqlalchemy import ColumnElement, delete, select, update
 
 from app.accounts.models import User, UserSession
 from app.config import Settings
 from app.config import current as settings
-from app.database import db, now, transaction
+from app.database import db, new_id, now, transaction
+from app.observability import tracing
+from app.security.limits import know_device
+from app.security.markdown import clean_text
 
 LAST_SEEN_EVERY = timedelta(minutes=1)
+# What a user agent calls itself last counts: Edge claims to be Chrome, Chrome to be Safari.
+BROWSERS = {"Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "FxiOS": "Firefox", "Chrome/": "Chrome",
+            "CriOS": "Chrome", "Safari/": "Safari"}  # fmt: skip
+SYSTEMS = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS X": "macOS",
+           "CrOS": "ChromeOS", "Linux": "Linux"}  # fmt: skip
+session_ended = blinker.NamedSignal("session-ended")
 
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _is_alive(settings: Settings) -> ColumnElement[bool]:
+def is_alive(settings: Settings) -> ColumnElement[bool]:
     return (UserSession.last_seen_at > now() - settings.session_idle) & (
         UserSession.created_at > now() - settings.session_absolute
     )
@@ -33,11 +44,13 @@ def _is_alive(settings: Settings) -> ColumnElement[bool]:
 
 def load_user(token: str) -> User | None:
     """The user of the living session that *token* belongs to; Flask-Login's user loader."""
-    query = select(UserSession).where(UserSession.token_hash == _hash(token), _is_alive(settings()))
+    query = select(UserSession).where(UserSession.token_hash == _hash(token), is_alive(settings()))
     row = db.session.scalar(query, bind_arguments={"bind": db.engines["reader"]})
     if row is None or not row.user.active:
         return None
     g.session_id = row.id
+    tracing.identify(row.user_id)
+    g.fs_authn_via, g.fs_paa = "session", session.get("fs_paa", 0)  # Flask-Security asks for these
     if now() - row.last_seen_at > LAST_SEEN_EVERY:
         with transaction() as writer:
             writer.execute(update(UserSession).where(UserSession.id == row.id).values(last_seen_at=now()))
@@ -49,18 +62,20 @@ def begin(sender: Any, user: User, **_: Any) -> None:
     end_current()
     db.session.flush()  # a new account gets its id
     token = secrets.token_urlsafe(32)
-    db.session.add(
-        UserSession(
-            token_hash=_hash(token),
-            user_id=user.id,
-            address=request.remote_addr or "",
-            user_agent=request.user_agent.string[:200],
-        )
+    row = UserSession(
+        id=new_id(),
+        token_hash=_hash(token),
+        user_id=user.id,
+        address=request.remote_addr or "",
+        user_agent=clean_text(request.user_agent.string)[:200],
     )
+    db.session.add(row)
     for key in ("csrf_token", "_flashes"):
         session.pop(key, None)
     session["_user_id"] = token
+    know_device(user.email)
     session.permanent = True
+    g.session_id = row.id
     db.session.commit()
 
 
@@ -71,21 +86,44 @@ def end_current(*_: Any, **__: Any) -> None:
         db.session.commit()
 
 
-def end(user_id: UUID, session_id: UUID) -> bool:
+def end(user: User, session_id: UUID) -> bool:
     """End one session of a user; False when they have no such session."""
-    result = db.session.execute(
-        delete(UserSession)
-        .where(UserSession.id == session_id, UserSession.user_id == user_id)
-        .returning(UserSession.id)
-    )
-    ended = result.first() is not None
+    own = delete(UserSession).where(UserSession.id == session_id, UserSession.user_id == user.id)
+    ended = db.session.scalar(own.returning(UserSession.id)) is not None
     db.session.commit()
+    if ended:
+        session_ended.send(current_app._get_current_object(), user=user)  # type: ignore[attr-defined]
     return ended
+
+
+def end_others(sender: Any, user: User, **_: Any) -> None:
+    """End every session of a user but this request's own: how they sign in has changed."""
+    mine = g.get("session_id") if current_user == user else None
+    db.session.execute(delete(UserSession).where(UserSession.user_id == user.id, UserSession.id.is_distinct_from(mine)))
+    db.session.commit()
+
+
+def _after_reset(sender: Any, user: User, **_: Any) -> None:
+    know_device(user.email)
+    end_others(sender, user)
+
+
+def _void_links(sender: Any, user: User, **_: Any) -> None:
+    """Links that were mailed to an address the account no longer has are worth nothing."""
+    current_app.extensions["security"].datastore.set_uniquifier(user)
+    end_others(sender, user)
+
+
+def device_name(user_agent: str) -> str:
+    """What people call a device: its browser and system, or what it says of itself."""
+    browser = next((name for mark, name in BROWSERS.items() if mark in user_agent), None)
+    system = next((name for mark, name in SYSTEMS.items() if mark in user_agent), None)
+    return f"{browser} on {system}" if browser and system else user_agent or "Unknown device"
 
 
 def living(user_id: UUID) -> list[UserSession]:
     """A user's living sessions, the most recently used first."""
-    query = select(UserSession).where(UserSession.user_id == user_id, _is_alive(settings()))
+    query = select(UserSession).where(UserSession.user_id == user_id, is_alive(settings()))
     return list(db.session.scalars(query.order_by(UserSession.last_seen_at.desc())))
 
 
@@ -93,5 +131,9 @@ def init_app(app: Flask) -> None:
     manager = app.login_manager  # type: ignore[attr-defined]
     manager.user_loader(load_user)
     manager.request_loader(None)  # no sign-in by header, query or body
+    app.jinja_env.filters["device_name"] = device_name
     user_logged_in.connect(begin, app)
     user_logged_out.connect(end_current, app)
+    password_changed.connect(end_others, app)
+    password_reset.connect(_after_reset, app)
+    change_email_confirmed.connect(_void_links, app)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Flask
 
+from app.chat import message_views, own_data
 from app.chat.runner import Runner
 from app.chat.streams import Streams
-from app.chat.views import bp
+from app.observability import metrics
 
 
 def init_app(app: Flask) -> None:
@@ -14,4 +15,9 @@ def init_app(app: Flask) -> None:
     runner = app.extensions["runner"] = Runner(app)
     app.extensions["streams"] = Streams(runner, settings.max_streams, settings.max_streams_per_user)
     app.extensions["readiness"]["draining"] = lambda: "failed: draining" if runner.draining else "ok"
-    app.register_blueprint(bp)
+    metrics.STREAMS.watch(app.extensions["streams"].open.total)
+    metrics.RUNS_LIVE.watch(lambda: len(runner.live))
+    metrics.LOOP_LAG.watch(runner.loop.lag)
+    metrics.EVENT_LOG.watch(lambda: runner.log.size)
+    app.register_blueprint(message_views.bp)
+    own_data.init_app(app)

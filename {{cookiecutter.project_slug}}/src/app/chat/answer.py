@@ -6,13 +6,16 @@ plain text until it closes. Text before and after a tool step is rendered apart.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup
 
+from app.chat import failures
 from app.chat.models import Message, Run, RunStatus, ToolCall
 from app.database import new_id, now
 from app.security.markdown import clean_text, render_markdown, split_blocks
@@ -24,37 +27,84 @@ STATUS_NOTES = {
     RunStatus.INTERRUPTED: "This answer was interrupted.",
     RunStatus.ERROR: "This answer could not be finished.",
 }
-ERROR_NOTES = {
-    "timeout": "The model took too long to answer.",
-    "limit": "The answer needed more steps than are allowed.",
-    "save": "The answer could not be saved.",
+GIVEN_CHARS = 80  # of a call's arguments stand beside its name
+STEP_STATES = {
+    "running": "Using",
+    "done": "Used",
+    "waiting": "Wants to use",
+    "approved": "Approved:",
+    "denied": "Not allowed:",
 }
+
+
+DETAILS = Markup(
+    '<details class="about"><summary>{summary}</summary>'
+    "<dl><dt>Time</dt><dd>{took}</dd><dt>Trace</dt><dd><code>{trace_id}</code></dd></dl></details>"
+)
+
+
+def _given(call: ToolCall) -> dict[str, str]:
+    """The arguments of a call as people read them; a model may also have written something else than an object."""
+    try:
+        values = dict(json.loads(call.arguments or "{}"))
+    except (TypeError, ValueError):
+        values = {"arguments": call.arguments}
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    return {clean_text(name): clean_text(text) for name, text in texts.items()}
 
 
 def render_step(call: ToolCall) -> Markup:
     """A tool step: what was called with what, and what came of it."""
-    state = {"running": "Using", "done": "Used"}.get(call.status, "Failed:")
-    result = Markup("<pre>{}</pre>").format(clean_text(call.result)) if call.result else ""
+    given = _given(call)
+    short = ", ".join(f"{name}: {text}" for name, text in given.items())
+    shown = ["\n".join(f"{name}: {text}" for name, text in given.items()), clean_text(call.result or "")]
+    return Markup('<details class="step" data-status="{}"><summary>{} <code>{}</code> {}</summary>{}</details>').format(
+        call.status,
+        STEP_STATES.get(call.status, "Failed:"),
+        call.name,
+        short if len(short) <= GIVEN_CHARS else f"{short[:GIVEN_CHARS]}…",
+        Markup("").join(Markup("<pre>{}</pre>").format(text) for text in shown if text),
+    )
+
+
+def render_approval(call: ToolCall, token: str) -> Markup:
+    """The question whether a tool may be used. It names the call; what would be done stays on the server."""
+    arguments = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*pair) for pair in _given(call).items())
     return Markup(
-        '<details class="step" data-status="{}"><summary>{} <code>{}</code></summary><pre>{}</pre>{}</details>'
-    ).format(call.status, state, call.name, clean_text(call.arguments), result)
+        '<form class="approval" method="post" action="/tool-calls/{id}/decision" data-action="decide">'
+        '<input type="hidden" name="csrf_token" value="{token}">'
+        '<p class="approval-question">May the assistant use <code>{name}</code>?</p><dl>{arguments}</dl>'
+        '<label for="reason-{id}">Reason, if not <span class="fine">(optional)</span></label>'
+        '<input id="reason-{id}" name="reason" maxlength="500" autocomplete="off">'
+        '<div class="approval-buttons"><button class="button" name="decision" value="approve">Approve</button>'
+        '<button class="button quiet" name="decision" value="deny">Deny</button></div></form>'
+    ).format(id=call.id, token=token, name=call.name, arguments=arguments)
 
 
-def render_footer(run: Run) -> Markup:
-    """What is said below a finished answer: how it ended, and what it cost."""
-    notes = []
-    if note := ERROR_NOTES.get(run.error or "") or STATUS_NOTES.get(RunStatus(run.status)):
+def render_footer(run: Run, undecided: Sequence[ToolCall] = (), token: str = "") -> Markup:
+    """What is said below an answer that has ended or waits: how it stands, what is to be decided, what it cost."""
+    notes = [render_approval(call, token) for call in undecided]
+    if note := failures.NOTES.get(run.error or "") or STATUS_NOTES.get(RunStatus(run.status)):
         notes.append(Markup('<p class="note" data-status="{}">{}</p>').format(run.status, note))
-    if run.output_tokens is not None or run.status == RunStatus.DONE:
+    if run.status != RunStatus.WAITING and (run.output_tokens is not None or run.status == RunStatus.DONE):
         tokens = "unknown" if run.output_tokens is None else f"{(run.input_tokens or 0) + run.output_tokens:,}"
         cost = "unknown" if run.cost is None else f"${run.cost:.4f}"
-        notes.append(Markup('<p class="usage">{} · {} tokens · cost {}</p>').format(run.model or "", tokens, cost))
+        summary = " · ".join(filter(None, (run.model, f"{tokens} tokens", f"cost {cost}")))
+        notes.append(DETAILS.format(summary=summary, took=_seconds(run), trace_id=run.trace_id or "none"))
     return Markup("").join(notes)
 
 
-def _closed(segment: str) -> list[Markup]:
+def _seconds(run: Run) -> str:
+    times = run.started_at, run.first_token_at, run.finished_at
+    first, whole = (f"{(at - times[0]).total_seconds():.1f} s" if at and times[0] else "unknown" for at in times[1:])
+    return f"{whole}, first words after {first}"
+
+
+@lru_cache(maxsize=1000)
+def _closed(segment: str) -> tuple[Markup, ...]:
+    # Rendering depends on nothing but the text, so it may be remembered for whoever shows the same text again.
     blocks, tail = split_blocks(segment + "\n")
-    return [*blocks, *([render_markdown(tail[:-1])] if tail.strip(" \t\n") else [])]
+    return (*blocks, *([render_markdown(tail[:-1])] if tail.strip(" \t\n") else []))
 
 
 def render_saved(message: Message, active: bool) -> tuple[list[Markup], str]:
@@ -65,9 +115,9 @@ def render_saved(message: Message, active: bool) -> tuple[list[Markup], str]:
         items += [*_closed(message.text[begin : call.position]), render_step(call)]
         begin = call.position
     if not active:
-        return items + _closed(message.text[begin:]), ""
+        return [*items, *_closed(message.text[begin:])], ""
     blocks, tail = split_blocks(message.text[begin:].lstrip("\n"))
-    return items + blocks, tail
+    return [*items, *blocks], tail
 
 
 @dataclass
@@ -82,6 +132,23 @@ class GrowingAnswer:
     _changes: list[tuple[int, Markup]] = field(default_factory=list)
     _unsaved: dict[str, ToolCall] = field(default_factory=dict)
     _parse_at: float = 0
+
+    @classmethod
+    def resumed(cls, message: Message) -> GrowingAnswer:
+        """The answer as it was saved when its run began to wait for an approval."""
+        answer, begin = cls(message.text), 0
+        for call in message.tool_calls:
+            answer._items += len(_closed(message.text[begin : call.position]))
+            answer._steps[call.call_id] = answer._items, call
+            answer._items += 1
+            begin = call.position
+        answer._items += len(_closed(message.text[begin:]))
+        return answer
+
+    @property
+    def undecided(self) -> list[ToolCall]:
+        """The steps that wait for an approval."""
+        return [call for _, call in self._steps.values() if call.status == "waiting"]
 
     @property
     def waiting(self) -> bool:
@@ -99,7 +166,10 @@ class GrowingAnswer:
         self._buffer.append(text)
 
     def begin_step(self, call: ToolCall) -> None:
-        """Show a tool step; the text before it is closed."""
+        """Show a tool step; the text before it is closed. One that was waiting begins once more."""
+        if call.call_id in self._steps:
+            self.set_step(call.call_id, "running")
+            return
         self._take()
         self._close(_closed(self._tail))
         self._tail = ""
@@ -110,10 +180,10 @@ class GrowingAnswer:
         self._items += 1
         self._show(call.call_id)
 
-    def end_step(self, call_id: str, result: str, succeeded: bool) -> None:
-        """Show what came of a tool step."""
+    def set_step(self, call_id: str, status: str, result: str | None = None) -> None:
+        """Show how a tool step stands, and what came of it once it has ended."""
         call = self._steps[call_id][1]
-        call.status, call.result, call.finished_at = "done" if succeeded else "failed", result, now()
+        call.status, call.result, call.finished_at = status, result, now() if result is not None else None
         self._show(call_id)
 
     def changed_steps(self) -> list[ToolCall]:
@@ -150,7 +220,7 @@ class GrowingAnswer:
         self._tail += piece
         return piece
 
-    def _close(self, blocks: list[Markup]) -> None:
+    def _close(self, blocks: Sequence[Markup]) -> None:
         self._changes += enumerate(blocks, self._items)
         self._items += len(blocks)
 

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-import logfire
 from flask import Flask
-from pydantic_ai import AgentRunResult, UsageLimits
+from genai_prices import Usage, calc_price
+from pydantic_ai import (
+    Agent,
+    AgentRunResult,
+    DeferredToolRequests,
+    DeferredToolResults,
+    ModelSettings,
+    ToolApproved,
+    ToolDenied,
+    UsageLimits,
+)
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models import Model, infer_model
+from pydantic_ai.models.concurrency import limit_model_concurrency
+from pydantic_ai.models.fallback import FallbackModel
 
 from app.chat.agent import agent
 from app.chat.tools import Deps
+from app.chat.usage import Price
 from app.config import Settings
-from app.database import reading
+from app.database import reading, transaction
+from app.observability import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.orm import Session
 
-Ask = Callable[[str, list[ModelMessage], Any], Awaitable[AgentRunResult[str]]]
+Ask = Callable[..., Awaitable[AgentRunResult[str | DeferredToolRequests]]]
+Decisions = Mapping[str, str | None]  # by the tool call's id: None for an approval, else why it is denied
+SDK_LOGGERS = ("openai", "anthropic", "google_genai", "groq", "botocore", "httpx2", "httpcore2")  # DEBUG tells prompts
 _lock = threading.Lock()
 
 
@@ -32,7 +50,6 @@ def model_of(app: Flask) -> Model:
     """The one model instance of the process: a model has a pool of connections, so it is not built per run."""
     with _lock:
         if "model" not in app.extensions:
-            logfire.instrument_pydantic_ai(include_content=False)
             app.extensions["model"] = _build(app.extensions["settings"])
         model: Model = app.extensions["model"]
         return model
@@ -43,25 +60,70 @@ def _build(settings: Settings) -> Model:
         from app.chat.demo_model import demo_model
 
         return demo_model()
-    return infer_model(settings.chosen_model)
+    for name in SDK_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    chain = [infer_model(name) for name in settings.models]
+    for model in chain:  # a stream that just ends was cut
+        cast("dict[str, Any]", model.profile)["openai_chat_streaming_requires_finish_reason"] = True
+    return limit_model_concurrency(FallbackModel(*chain), settings.max_model_requests)
+
+
+def price_of(model: str) -> Price:
+    """What numbers of input and output tokens cost at *model*, in US dollars; None where that is not known."""
+    provider, _, name = model.partition(":")
+
+    def price(input_tokens: int, output_tokens: int) -> Decimal | None:
+        amount = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        try:
+            return calc_price(amount, name, provider_id=provider.removesuffix("-chat")).total_price
+        except LookupError:
+            return None
+
+    return price
+
+
+titler = Agent(name="titles", instructions="Answer with a title of two to six words for a chat that begins so.")
+
+
+async def title_of(app: Flask, question: str) -> str:
+    """A short title for a conversation that begins with *question*."""
+    limits = UsageLimits(request_limit=1)
+    async with titler.run_stream(question[:2000], model=model_of(app), usage_limits=limits) as result:
+        return await result.get_output()
 
 
 def on_behalf_of(app: Flask, user_id: UUID) -> Ask:
-    """A function that asks the agent a question, with the earlier turns, as *user_id*."""
+    """A function that asks the agent as *user_id*: a question after *earlier* messages, or to go on with decisions."""
     model = model_of(app)
-    limits = UsageLimits(request_limit=app.extensions["settings"].max_requests_per_run)
+    settings: Settings = app.extensions["settings"]
+    if "agent_is_traced" not in app.extensions:
+        app.extensions["agent_is_traced"] = True
+        tracing.instrument_agent(settings.trace_content)
+    limits = UsageLimits(request_limit=settings.max_requests_per_run, total_tokens_limit=settings.max_tokens_per_run)
+    # Retries happen in the provider's SDK and nowhere else; all of them together must bring a first word in time.
+    patience = ModelSettings(max_retries=settings.model_retries, first_event_timeout=settings.first_token_seconds)
 
     @contextmanager
-    def session() -> Iterator[Session]:
-        with app.app_context(), reading() as opened:
-            yield opened
+    def within(opened: Callable[[], AbstractContextManager[Session]]) -> Iterator[Session]:
+        with app.app_context(), opened() as session:
+            yield session
 
-    async def ask(question: str, earlier: list[ModelMessage], handler: Any) -> AgentRunResult[str]:
+    deps = Deps(user_id, partial(within, reading), partial(within, transaction))
+
+    async def ask(
+        question: str | None, earlier: list[ModelMessage], decisions: Decisions, handler: Any
+    ) -> AgentRunResult[str | DeferredToolRequests]:
+        approvals: dict[str, bool | ToolApproved | ToolDenied] = {
+            call: True if denial is None else ToolDenied(denial) for call, denial in decisions.items()
+        }
         return await agent.run(
             question,
+            output_type=[str, DeferredToolRequests],
             message_history=earlier,
-            deps=Deps(user_id, session),
+            deferred_tool_results=DeferredToolResults(approvals=approvals) if approvals else None,
+            deps=deps,
             model=model,
+            model_settings=patience,
             usage_limits=limits,
             event_stream_handler=handler,
         )

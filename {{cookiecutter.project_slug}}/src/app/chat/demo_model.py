@@ -31,6 +31,7 @@ Try one of these:
 - `count to 20` shows a steady stream: reload the page, or stop it, in the middle.
 - `search my conversations for {word}` calls a tool that reads your own messages.
 - `show my usage` calls another one.
+- `delete conversation {word}` calls one that asks for your approval first.
 
 | you | the server |
 | --- | --- |
@@ -72,6 +73,11 @@ async def _answer(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
         wanted := re.search(r"search\b.*?\bfor\s+(.+)", question, re.IGNORECASE)
     ) and "search_my_conversations" in tools:
         yield {0: DeltaToolCall("search_my_conversations", json.dumps({"words": wanted[1][:200]}))}
+        return
+    elif (
+        wanted := re.search(r"delete (?:my |the )?conversation\s+(.+)", question, re.IGNORECASE)
+    ) and "delete_conversation" in tools:
+        yield {0: DeltaToolCall("delete_conversation", json.dumps({"title": wanted[1].strip(' ."“”')[:200]}))}
         return
     elif re.search(r"\bmy usage\b", question, re.IGNORECASE) and "my_usage" in tools:
         yield {0: DeltaToolCall("my_usage", "{}")}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask import request
 from flask_wtf import FlaskForm
-from wtforms import HiddenField, StringField, TextAreaField
-from wtforms.validators import DataRequired, Length, Regexp, ValidationError
+from wtforms import HiddenField, IntegerField, StringField, TextAreaField
+from wtforms.validators import AnyOf, DataRequired, Length, Regexp, ValidationError
 
-from app.chat.models import Conversation
+from app.chat.models import Approval, Conversation, Feedback
 from app.config import current as settings
 from app.errors import Problem
 from app.security.markdown import clean_text
@@ -28,6 +29,16 @@ class QuestionForm(FlaskForm):  # type: ignore[misc]
             raise ValidationError(f"That is too long: at most {most:,} characters.")
 
 
+class DecisionForm(FlaskForm):  # type: ignore[misc]
+    decision = StringField(validators=[AnyOf(("approve", "deny"), message="Approve or deny.")])
+    reason = StringField(filters=[_clean], validators=[Length(max=Approval.reason.type.length)])
+
+
+class FeedbackForm(FlaskForm):  # type: ignore[misc]
+    rating = IntegerField(validators=[AnyOf((1, 0, -1), message="1, -1, or 0 to take it back.")])
+    reason = StringField(filters=[_clean], validators=[Length(max=Feedback.reason.type.length)])
+
+
 class TitleForm(FlaskForm):  # type: ignore[misc]
     title = StringField(
         "Title",
@@ -38,8 +49,9 @@ class TitleForm(FlaskForm):  # type: ignore[misc]
 
 def accepted(form: FlaskForm) -> FlaskForm:
     """*form* if its values are good; raises a 422 problem that names each bad field."""
-    if not form.validate():
-        errors = {name: messages for name, messages in form.errors.items() if name}
+    unknown = {name: ["This field is not known."] for name in request.form.keys() - form._fields.keys()}
+    if not form.validate() or unknown:
+        errors = {name: messages for name, messages in form.errors.items() if name} | unknown
         raise Problem(
             422, "invalid", " ".join(text for messages in errors.values() for text in messages), errors=errors
         )

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from app.chat import event_log
+from opentelemetry.trace import INVALID_SPAN, Span
+
+from app.chat import event_log, telemetry
 from app.chat.answer import GrowingAnswer, render_footer
 from app.chat.models import Run, RunStatus, ToolCall
 from app.chat.saving import Snapshot
+from app.chat.usage import Meter
 from app.database import now
 
 if TYPE_CHECKING:
     from pydantic_ai import AgentRunResult
+    from pydantic_ai.messages import ModelMessage
 
+WRITING = ("part_start", "part_delta", "part_end", "final_result")  # events of a model, unlike those of tools
 HEARTBEAT_EVERY = 5.0  # seconds, for a run that has nothing else to save
 
 
@@ -35,22 +40,31 @@ class LiveRun:
     error: str | None = None
     cancelled_as: RunStatus = RunStatus.INTERRUPTED
     task: asyncio.Task[None] | None = None
-    result: AgentRunResult[str] | None = None
+    result: AgentRunResult[Any] | None = None
+    meter: Meter | None = None
+    before: Sequence[ModelMessage] = ()  # what this run exchanged before it waited for an approval
     first_token_at: datetime | None = None
     saved_number: int = -1
     saved_at: float = 0
     failed_saves: int = 0
+    began: float = field(default_factory=time.monotonic)
+    span: Span = INVALID_SPAN
 
     @property
     def running(self) -> bool:
         return self.status == RunStatus.RUNNING
 
-    def handler(self, publish: Callable[[LiveRun], Awaitable[None]]) -> Any:
-        """An event handler for ``Agent.run`` that feeds the answer and publishes its first words at once."""
+    def handler(self, meter: Meter, patience: float, publish: Callable[[LiveRun], Awaitable[None]]) -> Any:
+        """An event handler for ``Agent.run`` that feeds the answer and publishes its first words at once.
+
+        It raises TimeoutError after *patience* seconds of silence, and what *meter* raises.
+        """
         from pydantic_ai import messages as m
 
         async def handle(context: Any, events: AsyncIterable[Any]) -> None:
-            async for event in events:
+            async for event in _patient(events, patience):
+                if characters := _length(event):
+                    await meter.take(characters, context.usage)
                 if isinstance(event, m.PartDeltaEvent):
                     if isinstance(event.delta, m.TextPartDelta):
                         self.answer.feed(event.delta.content_delta)
@@ -60,10 +74,16 @@ class LiveRun:
                 elif isinstance(event, m.FunctionToolCallEvent):
                     self.answer.begin_step(self._step(event.part))
                 elif isinstance(event, m.FunctionToolResultEvent):
-                    succeeded = isinstance(event.part, m.ToolReturnPart) and event.part.outcome == "success"
-                    self.answer.end_step(event.part.tool_call_id, str(event.part.content), succeeded)
+                    outcome = event.part.outcome if isinstance(event.part, m.ToolReturnPart) else "failed"
+                    status = {"success": "done"}.get(outcome, outcome)
+                    self.answer.set_step(event.part.tool_call_id, status, str(event.part.content))
+                    telemetry.tool_call(event.part.tool_name or "", outcome)
+                elif isinstance(event, m.DeferredToolRequestsEvent):
+                    for call in event.requests.approvals:
+                        self.answer.set_step(call.tool_call_id, "waiting")
                 if self.first_token_at is None and self.answer.waiting:
                     self.first_token_at = now()
+                    telemetry.first_token(self)
                     await publish(self)
 
         return handle
@@ -72,18 +92,18 @@ class LiveRun:
         arguments = call.args_as_json_str()
         return ToolCall(message_id=self.answer_id, call_id=call.tool_call_id, name=call.tool_name, arguments=arguments)
 
-    def next_event(self) -> tuple[UUID, bytes] | None:
+    def next_event(self) -> event_log.Event | None:
         """What has changed since the last event, for the log; once the run is over, all that is left."""
         data = self.answer.publish() if self.running else self.answer.finish()
         return self._event("text", data) if data else None
 
-    def terminal_event(self, run: Run) -> tuple[UUID, bytes]:
+    def terminal_event(self, run: Run) -> event_log.Event:
         """The event that ends every stream."""
-        return self._event(run.status, {"footer": render_footer(run)})
+        return self._event(run.status, {"footer": render_footer(run, self.answer.undecided)})
 
-    def _event(self, kind: str, data: dict[str, Any]) -> tuple[UUID, bytes]:
+    def _event(self, kind: str, data: dict[str, Any]) -> event_log.Event:
         self.number += 1
-        return self.id, event_log.frame(self.number, kind, data)
+        return self.id, self.number, event_log.frame(self.number, kind, data)
 
     def snapshot(self) -> Snapshot | None:
         """What there is to save; None if nothing is new."""
@@ -99,7 +119,8 @@ class LiveRun:
             self.number,
             self.answer.changed_steps(),
             None if self.running else outcome,
-            self.result,
+            [*self.before, *(self.result.new_messages() if self.result else ())],
+            self.meter,
         )
 
     def not_saved(self, snapshot: Snapshot) -> None:
@@ -107,3 +128,23 @@ class LiveRun:
         self.saved_number = -1
         self.failed_saves += 1
         self.answer.save_again(snapshot.steps)
+
+
+async def _patient(events: AsyncIterable[Any], seconds: float) -> AsyncIterator[Any]:
+    """The events; while a model writes, none may be later than *seconds*. Tools take their time."""
+    iterator, limit = aiter(events), None
+    while True:
+        async with asyncio.timeout(limit):
+            try:
+                event = await anext(iterator)
+            except StopAsyncIteration:
+                return
+        limit = seconds if event.event_kind in WRITING else None
+        yield event
+
+
+def _length(event: Any) -> int:
+    """How many characters of text, thoughts or tool arguments an event of the model brings."""
+    piece = getattr(event, "delta", None) or (event.part if event.event_kind == "part_start" else None)
+    names = ("content", "content_delta", "args", "args_delta")
+    return sum(len(value) for name in names if isinstance(value := getattr(piece, name, None), str))

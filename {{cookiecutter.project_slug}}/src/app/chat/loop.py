@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MOST_LAG = 5  # seconds; who measures waits no longer
 
 
 class LoopThread:
@@ -30,6 +33,15 @@ class LoopThread:
     def call(self, function: Callable[[], None]) -> None:
         """Call *function* on the loop soon, without waiting for it."""
         self._running().call_soon_threadsafe(function)
+
+    def lag(self) -> float | None:
+        """How long the loop takes to begin with something new, in seconds; None before its first work."""
+        if self._pid != os.getpid():
+            return None
+        began = time.monotonic()
+        with suppress(TimeoutError):
+            self.submit(asyncio.sleep(0)).result(MOST_LAG)
+        return time.monotonic() - began
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._pid != os.getpid():

@@ -6,12 +6,12 @@ regenerating adds a sibling; ``Conversation.head_id`` is the message at the end 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Numeric, String, Text, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Numeric, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.database import Model, new_id, now
@@ -37,6 +37,7 @@ class Conversation(Model):
     __tablename__ = "conversations"
     __table_args__ = (
         Index(None, "user_id", "updated_at", "id", sqlite_where=_KEPT_SQL, postgresql_where=_KEPT_SQL),
+        Index(None, "updated_at"),
         Index(None, "deleted_at"),
     )
 
@@ -83,6 +84,8 @@ class Run(Model):
         Index("uq_runs_active", "conversation_id", unique=True, sqlite_where=_ACTIVE_SQL, postgresql_where=_ACTIVE_SQL),
         Index("ix_runs_heartbeat", "heartbeat_at", sqlite_where=_ACTIVE_SQL, postgresql_where=_ACTIVE_SQL),
         Index(None, "user_id", "started_at"),
+        Index(None, "conversation_id"),
+        Index(None, "finished_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -97,11 +100,13 @@ class Run(Model):
     started_at: Mapped[datetime] = mapped_column(default=now)
     first_token_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime | None]  # its end was shown to someone who looked
     model: Mapped[str | None] = mapped_column(String(120))
     input_tokens: Mapped[int | None]
     output_tokens: Mapped[int | None]
     cost: Mapped[Decimal | None] = mapped_column(Numeric(12, 6))
     trace_id: Mapped[str | None] = mapped_column(String(32))
+    span_id: Mapped[str | None] = mapped_column(String(16))
 
     answer: Mapped[Message] = relationship(back_populates="run", foreign_keys=answer_id)
 
@@ -134,11 +139,22 @@ class Approval(Model):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     tool_call_id: Mapped[UUID] = mapped_column(ForeignKey("tool_calls.id", ondelete="CASCADE"), unique=True)
-    decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     approved: Mapped[bool | None]
     reason: Mapped[str | None] = mapped_column(String(500))
     requested_at: Mapped[datetime] = mapped_column(default=now)
     decided_at: Mapped[datetime | None]
+
+
+class DailyUsage(Model):
+    """What a user has spent, or reserved for answers that are being written, on one day (UTC)."""
+
+    __tablename__ = "daily_usage"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    tokens: Mapped[int]
+    micro_dollars: Mapped[int] = mapped_column(BigInteger)
 
 
 class Feedback(Model):

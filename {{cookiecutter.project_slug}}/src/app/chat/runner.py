@@ -15,7 +15,8 @@ from uuid import UUID
 
 from flask import Flask
 
-from app.chat import event_log, history, saving
+from app.chat import event_log, failures, history, notify, saving, telemetry, usage
+from app.chat.answer import GrowingAnswer
 from app.chat.live import LiveRun
 from app.chat.loop import LoopThread
 from app.chat.models import Message, Run, RunStatus
@@ -38,7 +39,8 @@ class Runner:
         self.app = app
         self.settings = app.extensions["settings"]
         self.loop = LoopThread()
-        self.log = event_log.MemoryLog()
+        redis = self.settings.redis
+        self.log: event_log.EventLog = event_log.shared(redis) if redis else event_log.MemoryLog()
         self.live: dict[UUID, LiveRun] = {}
         self.draining = False
         self._wake = asyncio.Event()  # a run has ended
@@ -53,7 +55,15 @@ class Runner:
 
     def launch(self, run: Run, question_id: UUID) -> None:
         """Begin to work on *run*, whose rows are committed; returns when its log is open."""
-        live = self.live[run.id] = LiveRun(run.id, run.conversation_id, run.answer_id)
+        self._launch(LiveRun(run.id, run.conversation_id, run.answer_id), question_id)
+
+    def resume(self, run: Run, answer: Message, question_id: UUID) -> None:
+        """Go on with a run that waited for approvals; it may have begun in another process."""
+        live = LiveRun(run.id, run.conversation_id, run.answer_id, GrowingAnswer.resumed(answer))
+        live.number, live.first_token_at = answer.event_number, run.first_token_at
+        self._launch(live, question_id)
+
+    def _launch(self, live: LiveRun, question_id: UUID) -> None:
         self.loop.submit(self._begin(live, question_id)).result()
 
     def cancel(self, run_id: UUID, status: RunStatus) -> None:
@@ -72,6 +82,7 @@ class Runner:
         for run_id in list(self.live):
             self.cancel(run_id, RunStatus.INTERRUPTED)
         self._wait_for_runs(LAST_SAVE_SECONDS)
+        self.loop.submit(self.log.close()).result()
 
     def _wait_for_runs(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -79,11 +90,12 @@ class Runner:
             time.sleep(FASTEST)
 
     async def _begin(self, live: LiveRun, question_id: UUID) -> None:
-        await self.log.open(live.id)
+        self.live[live.id] = live  # here, not in the request's thread: the loop iterates over it
+        await self.log.open(live.id, live.number)
         for name, helper in (("publish", self._publish), ("save", self._save)):
             if name not in self._helpers or self._helpers[name].done():
-                self._helpers[name] = asyncio.create_task(helper())
-        live.task = asyncio.create_task(self._work(live, question_id))
+                self._helpers[name] = telemetry.helper(helper())
+        live.task = telemetry.start(live, self._work(live, question_id))
 
     async def _cancel(self, live: LiveRun, status: RunStatus) -> None:
         if live.task and live.running:
@@ -93,27 +105,38 @@ class Runner:
     async def _work(self, live: LiveRun, question_id: UUID) -> None:
         try:
             async with asyncio.timeout(self.settings.run_timeout_seconds):
-                ask, question, earlier = await asyncio.to_thread(self._prepare, question_id)
-                live.result = await ask(question, earlier, live.handler(self._publish_first))
-            live.status = RunStatus.DONE
-        except TimeoutError:
-            live.status, live.error = RunStatus.ERROR, "timeout"
+                ask, meter, *told = await asyncio.to_thread(self._prepare, live, question_id)
+                patience = self.settings.between_tokens_seconds
+                live.result = await ask(*told, live.handler(meter, patience, self._publish_first))
+                meter.count(live.result.usage.input_tokens, live.result.usage.output_tokens)
+            live.error = failures.ending_of(live.result)
+            finished = RunStatus.ERROR if live.error in failures.FATAL_ENDINGS else RunStatus.DONE
+            live.status = RunStatus.WAITING if live.answer.undecided else finished
         except asyncio.CancelledError:
             live.status = live.cancelled_as
         except Exception as error:
-            logger.exception("run %s failed", live.id)
-            live.status = RunStatus.ERROR
-            live.error = "limit" if type(error).__name__ == "UsageLimitExceeded" else "model"
+            live.status, live.error = RunStatus.ERROR, failures.code_of(error)
+            logger.warning("run %s failed: %s (%s)", live.id, live.error, failures.described(error))
+            telemetry.failed(live, error)
         self._wake.set()
 
-    def _prepare(self, question_id: UUID) -> Any:
-        """In a thread: import the agent, the first time, and read what it is to be told."""
+    def _prepare(self, live: LiveRun, question_id: UUID) -> Any:
+        """In a thread: import the agent, the first time, read what it is to be told, and reserve what that costs."""
         from app.chat import asking
 
         with self.app.app_context(), reading() as session:
             question = session.get_one(Message, question_id)
             earlier = history.load(session, question, self.settings.history_tokens)
-            return asking.on_behalf_of(self.app, question.user_id), question.text, earlier
+            text: str | None = question.text
+            decisions: asking.Decisions = {}
+            if live.number:
+                live.before, decisions = history.waiting(session, live.answer_id)
+                text, earlier = None, [*earlier, *live.before]
+        price = asking.price_of(self.settings.chosen_model)
+        meter = live.meter = usage.Meter(self.app, question.user_id, price, usage.estimated(text, earlier))
+        meter.count(meter.expected, 0)
+        meter.reserve()
+        return asking.on_behalf_of(self.app, question.user_id), meter, text, earlier, decisions
 
     async def _publish_first(self, live: LiveRun) -> None:
         if event := live.next_event():
@@ -138,13 +161,14 @@ class Runner:
             await self._save_once([live for live in self.live.values() if not live.running])
 
     async def _save_once(self, finished: list[LiveRun]) -> None:
+        since = time.time_ns()
         await self.log.append([event for live in finished if (event := live.next_event())])
         lives = {live.id: live for live in self.live.values() if live.running or live in finished}
         snapshots = [snapshot for live in lives.values() if (snapshot := live.snapshot())]
         try:
             saved = await asyncio.to_thread(saving.save, self.app, snapshots)
             stops = await asyncio.to_thread(saving.stops_requested, self.app, list(lives))
-        except Exception:
+        except Exception:  # whatever it is: this task saves every answer and has to go on
             logger.exception("saving failed; trying again")
             for snapshot in snapshots:
                 lives[snapshot.run_id].not_saved(snapshot)
@@ -157,8 +181,11 @@ class Runner:
                     await self._cancel(lives[snapshot.run_id], RunStatus.INTERRUPTED)
         for run_id in stops:
             await self._cancel(lives[run_id], RunStatus.STOPPED)
+        if saved and finished:
+            await asyncio.to_thread(notify.ended, self.app, [live.id for live in finished if live.id in saved])
         for live in finished:
             run = saved.get(live.id) or Run(status=RunStatus.ERROR, error="save")
+            telemetry.finished(live, run, since)
             await self.log.append([live.terminal_event(run)])
-            await self.log.end(live.id)
+            await self.log.end(live.id, live.number)
             del self.live[live.id]

@@ -11,12 +11,12 @@ from flask import Flask
 from sqlalchemy import Table, bindparam, select, update
 
 from app.chat import history
-from app.chat.models import ACTIVE, Conversation, Message, Run, ToolCall
-from app.chat.usage import cost_of
+from app.chat.models import ACTIVE, Conversation, Message, Run, RunStatus, ToolCall
+from app.chat.usage import Meter, cost_of
 from app.database import now, reading, transaction
 
 if TYPE_CHECKING:
-    from pydantic_ai import AgentRunResult
+    from pydantic_ai.messages import ModelMessage
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Snapshot:
     number: int
     steps: Sequence[ToolCall]
     outcome: dict[str, Any] | None
-    result: AgentRunResult[str] | None
+    messages: Sequence[ModelMessage]
+    meter: Meter | None
 
 
 def _update(model: type[Any], *columns: str) -> Any:
@@ -63,41 +64,50 @@ def save(app: Flask, snapshots: Sequence[Snapshot]) -> dict[UUID, Run]:
         return {}
     with app.app_context(), transaction() as session:
         connection = session.connection()
-        beat = update(cast("Table", Run.__table__)).where(
-            Run.id.in_([s.run_id for s in snapshots]), Run.status.in_(ACTIVE)
-        )
-        active = set(connection.scalars(beat.values(heartbeat_at=now()).returning(Run.id)))
-        kept = [s for s in snapshots if s.run_id in active]
-        ended = {s.run_id: _outcome(s) for s in kept if s.outcome}
 
         def execute(statement: Any, rows: list[dict[str, Any]]) -> None:
             if rows:
                 connection.execute(statement, rows)
 
+        # Rows are locked in the order in which requests lock them: conversations first.
+        execute(_TOUCH, [{"row": s.conversation_id, "new_updated_at": now()} for s in snapshots if s.outcome])
+        beat = update(cast("Table", Run.__table__)).where(
+            Run.id.in_([s.run_id for s in snapshots]), Run.status.in_(ACTIVE)
+        )
+        returned = beat.values(heartbeat_at=now()).returning(Run.id, Run.started_at, Run.trace_id)
+        active = {row.id: row._mapping for row in connection.execute(returned)}
+        kept = [s for s in snapshots if s.run_id in active]
+        ended = {s.run_id: _outcome(s) for s in kept if s.outcome}
+
         execute(_SAVE_TEXT, [{"row": s.answer_id, "new_text": s.text, "new_event_number": s.number} for s in kept])
         execute(
             _CLOSE, [{"row": run_id} | {f"new_{k}": v for k, v in columns.items()} for run_id, columns in ended.items()]
         )
-        execute(_TOUCH, [{"row": s.conversation_id, "new_updated_at": now()} for s in kept if s.outcome])
-        execute(_SAVE_MESSAGES, [_messages(s.answer_id, s.result) for s in kept if s.result])
+        execute(_SAVE_MESSAGES, [_messages(s) for s in kept if s.messages])
         for step in (step for s in kept for step in s.steps):
             session.merge(step)
-    return {run_id: Run(id=run_id, **ended.get(run_id, {})) for run_id in active}
+        for snapshot in kept:
+            if snapshot.outcome and snapshot.meter:
+                snapshot.meter.settle(session)
+    return {run_id: Run(**columns, **ended.get(run_id, {})) for run_id, columns in active.items()}
 
 
 def _outcome(snapshot: Snapshot) -> dict[str, Any]:
-    columns = dict.fromkeys(OUTCOME) | (snapshot.outcome or {}) | {"finished_at": now()}
-    if snapshot.result:
-        usage = snapshot.result.usage
+    columns = dict.fromkeys(OUTCOME) | (snapshot.outcome or {})
+    if columns["status"] != RunStatus.WAITING:
+        columns["finished_at"] = now()
+    if responses := [message for message in snapshot.messages if message.kind == "response"]:
         columns |= {
-            "model": snapshot.result.response.model_name,
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "cost": cost_of(snapshot.result.new_messages()),
+            "model": responses[-1].model_name,
+            "input_tokens": sum(response.usage.input_tokens for response in responses),
+            "output_tokens": sum(response.usage.output_tokens for response in responses),
+            "cost": cost_of(snapshot.messages),
         }
     return columns
 
 
-def _messages(answer_id: UUID, result: AgentRunResult[str]) -> dict[str, Any]:
-    messages = result.new_messages_json().decode()
-    return {"row": answer_id, "new_model_messages": messages, "new_model_schema": history.SCHEMA}
+def _messages(snapshot: Snapshot) -> dict[str, Any]:
+    from pydantic_ai.messages import ModelMessagesTypeAdapter
+
+    messages = ModelMessagesTypeAdapter.dump_json(list(snapshot.messages)).decode()
+    return {"row": snapshot.answer_id, "new_model_messages": messages, "new_model_schema": history.SCHEMA}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -14,8 +15,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from app.chat import telemetry
 from app.chat.models import Run, RunStatus
-from app.database import now, transaction
+from app.database import now, reading, transaction
 
 logger = logging.getLogger(__name__)
 STALE_AFTER = timedelta(seconds=20)  # without a heartbeat, which comes every 5 seconds at the latest
@@ -35,12 +37,24 @@ def is_stale(run: Run) -> bool:
 
 def close(session: Session, conversation_id: UUID | None = None) -> None:
     """Close stale runs, of one conversation or of all, in a transaction of the caller's."""
-    query = select(Run).where(Run.status == RunStatus.RUNNING)
+    # Locked, since the process that is taken for dead may be saving the answer just now.
+    query = select(Run).where(Run.status == RunStatus.RUNNING).with_for_update()
     if conversation_id:
         query = query.where(Run.conversation_id == conversation_id)
     for run in session.scalars(query):
         if is_stale(run):
             run.status, run.finished_at = RunStatus.INTERRUPTED, now()
+            telemetry.count(run)
+
+
+def over(app: Flask, run_ids: Sequence[UUID]) -> list[UUID]:
+    """Which of these runs are over, after closing the stale ones."""
+    with app.app_context(), reading() as session:
+        runs = session.scalars(select(Run).where(Run.id.in_(run_ids))).all() if run_ids else []
+    for run in filter(is_stale, runs):
+        with app.app_context(), transaction() as session:
+            close(session, run.conversation_id)
+    return [run.id for run in runs if run.status != RunStatus.RUNNING or is_stale(run)]
 
 
 def close_all(app: Flask) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import threading
 from collections import Counter
@@ -17,10 +18,17 @@ from queue import Empty, SimpleQueue
 from typing import Any, cast
 from uuid import UUID
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.chat import stale
+from app.chat.event_log import Deliver
+from app.chat.models import Run, RunStatus
 from app.chat.runner import Runner
 from app.errors import Problem
 
+logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 15
+WATCH_SECONDS = 3
 HEARTBEAT = b": still here\n\n"
 OPENING = b"retry: 700\n\n"  # milliseconds until a browser whose connection breaks tries again
 MOST_UNREAD = 2_000_000  # bytes; a client that does not read is disconnected, and may resume
@@ -33,9 +41,10 @@ class Streams:
         self.runner, self.most, self.most_per_user = runner, most, most_per_user
         self.open: Counter[UUID] = Counter()
         self._lock = threading.Lock()
+        self._watcher: asyncio.Task[None] | None = None
 
-    def follow(self, user_id: UUID, run_id: UUID, after: int, environ: dict[str, Any]) -> _Stream:
-        """A response body with the events of a run after number *after*, until the run ends or the client leaves.
+    def follow(self, user_id: UUID, run: Run, after: int, environ: dict[str, Any]) -> _Stream:
+        """A response body with the events of *run* after number *after*, until the run ends or the client leaves.
 
         Raises:
             LogLostError: when the log does not have them.
@@ -49,11 +58,32 @@ class Streams:
         else:
             stream = _ThreadStream(self.runner, lambda: self._leave(user_id))
         try:
-            stream.unfollow = self.runner.loop.submit(self.runner.log.follow(run_id, after, stream.deliver)).result()
+            following = self._follow(run.id, after, stream.deliver, run.status != RunStatus.RUNNING)
+            stream.unfollow = self.runner.loop.submit(following).result()
         except BaseException:
             stream.close()
             raise
         return stream
+
+    async def _follow(self, run_id: UUID, after: int, deliver: Deliver, over: bool) -> Callable[[], None]:
+        unfollow = await self.runner.log.follow(run_id, after, deliver, over)
+        if self._watcher is None or self._watcher.done():
+            self._watcher = asyncio.create_task(self._watch())
+        return unfollow
+
+    async def _watch(self) -> None:
+        """Streams of a run whose process died, or whose end the log has lost, are asked to reconnect: they learn how it
+        ended from its row."""
+        while followed := self.runner.log.followed():
+            await asyncio.sleep(WATCH_SECONDS)
+            elsewhere = [run_id for run_id in followed if run_id not in self.runner.live]
+            try:
+                over = await asyncio.to_thread(stale.over, self.runner.app, elsewhere)
+            except SQLAlchemyError as error:
+                logger.warning("runs could not be watched: %s", type(error).__name__)
+                continue
+            for run_id in over:
+                self.runner.log.drop(run_id)
 
     def _enter(self, user_id: UUID) -> None:
         with self._lock:

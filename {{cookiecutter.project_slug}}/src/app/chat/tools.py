@@ -8,43 +8,38 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from pydantic_ai import RunContext
+from pydantic_ai import RunContext, Tool
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.chat.models import Conversation, Message, Run
+from app.chat import search
+from app.chat.models import ACTIVE, Conversation, Run
+from app.database import now
 
 MAX_RESULTS = 8
-EXCERPT_CHARS = 300
 
 
 @dataclass(frozen=True)
 class Deps:
-    """What tools may use: who asks, and a short read-only database session."""
+    """What tools may use: who asks, and short database sessions, one that only reads and one that writes."""
 
     user_id: UUID
     session: Callable[[], AbstractContextManager[Session]]
+    transaction: Callable[[], AbstractContextManager[Session]]
 
 
 def search_my_conversations(context: RunContext[Deps], words: str) -> list[dict[str, str]]:
     """Find earlier messages of the user that contain the given words.
 
     Args:
-        words: Words to look for; every one must occur.
+        words: Words to look for; every one must begin a word of the message.
     """
-    query = (
-        select(Conversation.title, Message.role, Message.text, Message.created_at)
-        .join(Conversation, Message.conversation_id == Conversation.id)
-        .where(Message.user_id == context.deps.user_id, Conversation.deleted_at.is_(None))
-        .where(*(Message.text.icontains(word, autoescape=True) for word in words.split()[:8]))
-        .order_by(Message.id.desc())
-        .limit(MAX_RESULTS)
-    )
     with context.deps.session() as session:
-        return [
-            {"conversation": title, "by": role, "at": f"{at:%Y-%m-%d}", "text": text[:EXCERPT_CHARS]}
-            for title, role, text, at in session.execute(query)
-        ]
+        hits = search.find(session, context.deps.user_id, words, MAX_RESULTS)
+    return [
+        {"conversation": hit.title, "by": hit.role, "at": f"{hit.at:%Y-%m-%d}", "text": hit.excerpt.striptags()}
+        for hit in hits
+    ]
 
 
 def my_usage(context: RunContext[Deps]) -> dict[str, int]:
@@ -59,4 +54,30 @@ def my_usage(context: RunContext[Deps]) -> dict[str, int]:
     return {"conversations": conversations or 0, "answers": answers or 0, "tokens": used or 0}
 
 
-TOOLS: list[Callable[..., Any]] = [search_my_conversations, my_usage]
+def delete_conversation(context: RunContext[Deps], title: str) -> str:
+    """Delete the user's newest conversation with this title. The user is asked for approval before it happens.
+
+    Args:
+        title: The whole title of the conversation.
+    """
+    answering = select(Run.conversation_id).where(Run.status.in_(ACTIVE))
+    mine = select(Conversation).where(
+        Conversation.user_id == context.deps.user_id,
+        Conversation.deleted_at.is_(None),
+        Conversation.id.not_in(answering),
+        func.lower(Conversation.title) == func.lower(title.strip()),
+    )
+    with context.deps.transaction() as session:
+        found = session.scalars(mine.order_by(Conversation.id.desc()).limit(1)).first()
+        if found is None:
+            return "There is no such conversation."
+        found.deleted_at = now()
+        return f"Deleted “{found.title}”."
+
+
+# A tool that changes something asks first: the run waits until its user approves or denies the call.
+TOOLS: list[Callable[..., Any] | Tool[Deps]] = [
+    search_my_conversations,
+    my_usage,
+    Tool(delete_conversation, requires_approval=True),
+]

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import re
+from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from flask_wtf.csrf import generate_csrf
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 
-from app.chat import answer, event_log, history, runs, stale
+from app.chat import answer, event_log, export, history, listing, runs, search, stale
 from app.chat.forms import QuestionForm, TitleForm, accepted
-from app.chat.models import Conversation, Message, Run
+from app.chat.models import Conversation, Message, Run, RunStatus
 from app.config import current as settings
 from app.database import db, now, transaction
-from app.errors import Problem, wants_html
+from app.errors import wants_html
+from app.observability import metrics, tracing
+from app.security.bodies import query
 
 bp = Blueprint("chat", __name__)
 Owned = TypeVar("Owned", Conversation, Message, Run)
 
 PAGE_MESSAGES = 50
-PAGE_CONVERSATIONS = 50
-SHOWN = (selectinload(Message.run), selectinload(Message.tool_calls))
+SHOWN = (joinedload(Message.run), joinedload(Message.feedback), selectinload(Message.tool_calls))
 
 
-class Position(BaseModel):
+class Query(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Position(Query):
     """The query of the event route."""
 
-    model_config = ConfigDict(extra="forbid")
     after: int = Field(0, ge=0, le=10_000_000)
+
+
+class Search(Query):
+    q: str = Field("", max_length=200)
+
+
+class Format(Query):
+    format: Literal["md", "json"] = "md"
 
 
 def own(model: type[Owned], row_id: UUID) -> Owned:
@@ -49,18 +63,32 @@ def own_conversation(conversation_id: UUID) -> Conversation:
     return conversation
 
 
-def _recent() -> list[Conversation]:
-    query = select(Conversation).where(Conversation.user_id == current_user.id, Conversation.deleted_at.is_(None))
-    return list(
-        db.session.scalars(
-            query.order_by(Conversation.updated_at.desc(), Conversation.id.desc()).limit(PAGE_CONVERSATIONS)
-        )
-    )
-
-
 @bp.get("/chat")
 def new() -> ResponseReturnValue:
     return _page(None, [])
+
+
+@bp.get("/chat/search", endpoint="search")
+def find() -> ResponseReturnValue:
+    """The conversations list: what was found for ``?q=``, or without it the newest."""
+    wanted = query(Search)
+    hits = search.find(db.session, current_user.id, wanted.q)
+    if wants_html():
+        return _page(None, [], query=wanted.q, hits=hits)
+    conversations = [] if wanted.q else listing.recent(current_user.id)
+    return {"list": render_template("chat/_list.html", query=wanted.q, hits=hits, conversations=conversations)}
+
+
+@bp.get("/chat/<uuid:conversation_id>/export", endpoint="export")
+def export_file(conversation_id: UUID) -> ResponseReturnValue:
+    conversation = own_conversation(conversation_id)
+    kind = query(Format).format
+    tracing.note("export", conversation=conversation.id)
+    metrics.EXPORTS.add(1, {"format": kind})
+    name = re.sub(r"[^\w-]+", "-", conversation.title).strip("-")[:60] or "conversation"
+    response = Response(export.export(db.session, conversation, kind), mimetype=export.MIMETYPES[kind])
+    response.headers.set("Content-Disposition", "attachment", filename=f"{name}.{kind}")
+    return response
 
 
 @bp.get("/chat/<uuid:conversation_id>")
@@ -78,55 +106,63 @@ def earlier(conversation_id: UUID, message_id: UUID) -> ResponseReturnValue:
     if message.conversation_id != conversation_id:
         abort(404)
     shown = history.path(db.session, message.parent_id, PAGE_MESSAGES, *SHOWN)
-    return render_template("chat/_messages.html", messages=shown, view=view_of, conversation_id=conversation_id)
+    return render_template("chat/_earlier.html", conversation_id=conversation_id, **_shown(shown))
 
 
-def _page(conversation: Conversation | None, messages: list[Message]) -> str:
+def _page(conversation: Conversation | None, messages: list[Message], **found: Any) -> str:
     if messages and messages[-1].run:
         _close_if_stale(messages[-1].run)
     return render_template(
         "chat/page.html",
         conversation=conversation,
-        conversations=_recent(),
-        messages=messages,
-        view=view_of,
+        conversations=listing.recent(current_user.id),
+        **_shown(messages),
+        suggestions=settings().suggestions,
         run=messages[-1].run if messages else None,
         client_key=uuid4(),
         max_chars=settings().max_message_chars,
         demo=settings().chosen_model == "demo",
+        **found,
     )
+
+
+def _shown(messages: list[Message]) -> dict[str, Any]:
+    return {"messages": messages, "view": view_of, "versions": history.versions(db.session, messages)}
+
+
+def answer_now(run: Run) -> ResponseReturnValue:
+    """An answer as it is now, for the page that shows it already."""
+    if wants_html():
+        return redirect(url_for("chat.conversation", conversation_id=run.conversation_id), 303)
+    message = db.session.get_one(Message, run.answer_id, options=SHOWN, populate_existing=True)
+    return {"messages": render_template("chat/_messages.html", **_shown([message]))}
 
 
 def view_of(message: Message) -> dict[str, Any]:
     """What the page shows of a stored answer."""
-    active = message.run is not None and message.run.active
+    run = message.run
+    active = run is not None and run.status == RunStatus.RUNNING
     items, tail = answer.render_saved(message, active)
-    footer = answer.render_footer(message.run) if message.run and not active else ""
+    undecided = [call for call in message.tool_calls if call.status == "waiting"]
+    footer = answer.render_footer(run, undecided, generate_csrf()) if run and not active else ""
     return {"items": items, "tail": tail, "footer": footer, "active": active}
 
 
 @bp.post("/chat")
 def start() -> ResponseReturnValue:
     form = accepted(QuestionForm())
-    return _started(runs.ask(current_user.id, None, form.text.data, form.client_key.data))
+    return started(runs.ask(current_user.id, None, form.text.data, form.client_key.data))
 
 
 @bp.post("/chat/<uuid:conversation_id>/messages")
 def ask(conversation_id: UUID) -> ResponseReturnValue:
     conversation = own_conversation(conversation_id)
     form = accepted(QuestionForm())
-    return _started(runs.ask(current_user.id, conversation, form.text.data, form.client_key.data))
+    return started(runs.ask(current_user.id, conversation, form.text.data, form.client_key.data))
 
 
-@bp.post("/messages/<uuid:message_id>/regenerate")
-def regenerate(message_id: UUID) -> ResponseReturnValue:
-    message = own(Message, message_id)
-    if message.role != "assistant":
-        abort(404)
-    return _started(runs.regenerate(own_conversation(message.conversation_id), message))
-
-
-def _started(run: Run) -> ResponseReturnValue:
+def started(run: Run) -> ResponseReturnValue:
+    """A run has begun: where it is, and what is new in the page."""
     url = url_for(".conversation", conversation_id=run.conversation_id)
     if wants_html():
         return redirect(url, 303)
@@ -136,7 +172,7 @@ def _started(run: Run) -> ResponseReturnValue:
     return {
         "url": url,
         "conversation": render_template("chat/_conversation_link.html", item=conversation, current=conversation),
-        "messages": render_template("chat/_messages.html", messages=shown, view=view_of),
+        "messages": render_template("chat/_messages.html", **_shown(shown)),
     }, 201
 
 
@@ -173,6 +209,8 @@ def stop(run_id: UUID) -> ResponseReturnValue:
     runs.stop(run)
     if wants_html():
         return redirect(url_for(".conversation", conversation_id=run.conversation_id), 303)
+    if not run.active:
+        return answer_now(run)
     return {"status": "stopping"}, 202
 
 
@@ -192,19 +230,24 @@ def _close_if_stale(run: Run) -> None:
         db.session.refresh(run)
 
 
+@bp.post("/runs/<uuid:run_id>/seen")
+def seen(run_id: UUID) -> ResponseReturnValue:
+    """The run's end was shown to someone who looked: no device needs to be told."""
+    own(Run, run_id).seen_at = now()
+    db.session.commit()
+    return "", 204
+
+
 @bp.get("/runs/<uuid:run_id>/events")
 def run_events(run_id: UUID) -> ResponseReturnValue:
     """The run's events after ``?after=`` or ``Last-Event-ID``, the larger, until it ends."""
     run = own(Run, run_id)
+    after = max(query(Position).after, query(Position, {"after": request.headers.get("Last-Event-ID") or 0}).after)
+    tracing.link(run.trace_id, run.span_id)
     try:
-        after = Position.model_validate(request.args.to_dict()).after
-        after = max(after, Position(after=request.headers.get("Last-Event-ID") or 0).after)
-    except ValidationError:
-        raise Problem(422, "invalid", "`after` is an event's number.") from None
-    try:
-        body = current_app.extensions["streams"].follow(current_user.id, run.id, after, request.environ)
-    except event_log.LogLostError:
         _close_if_stale(run)
+        body = current_app.extensions["streams"].follow(current_user.id, run, after, request.environ)
+    except event_log.LogLostError:
         body = [_summary(run)]
     return Response(body, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
@@ -214,6 +257,6 @@ def _summary(run: Run) -> bytes:
     message = db.session.get_one(Message, run.answer_id, options=SHOWN)
     shown = view_of(message)
     whole = event_log.frame(message.event_number, "whole", {"items": shown["items"], "tail": shown["tail"]})
-    if run.active:
-        return whole
+    if run.status == RunStatus.RUNNING:
+        return whole + event_log.ASK_AGAIN
     return whole + event_log.frame(message.event_number + 1, run.status, {"footer": shown["footer"]})

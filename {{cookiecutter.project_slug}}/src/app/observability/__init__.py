@@ -1,25 +1,33 @@
-"""Logfire, JSON log lines with the trace id, and health checks."""
+"""Traces and metrics by Logfire, to it or any OpenTelemetry backend; JSON log lines with the trace id; health."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import logfire
 from flask import Flask
-from opentelemetry import trace
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.metrics.view import DropAggregation, View
+from opentelemetry.sdk.trace import SpanProcessor
 
 from app import config
-from app.observability import health
+from app.observability import health, metrics, tracing
 
-HEALTH_URLS = "/livez,/readyz"
+NOT_TRACED = r"^https?://[^/]+/(livez|readyz|static/)"  # anchored: a query must not switch tracing off
+PROCESS_METRICS = ("process.memory.usage", "process.cpu.utilization", "process.thread.count",
+                   "process.open_file_descriptor.count")  # fmt: skip
+NOTHING_OF_ITSELF = View(instrument_name="otel.sdk.*", aggregation=DropAggregation())
+_configured: set[int] = set()  # process ids
 
 
 def trace_id() -> str:
     """The current trace id as 32 hexadecimal digits; zeros outside of a trace."""
-    return f"{trace.get_current_span().get_span_context().trace_id:032x}"
+    return tracing.current_ids()[0]
 
 
 class JSONFormatter(logging.Formatter):
@@ -46,14 +54,37 @@ def init_app(app: Flask) -> None:
     )
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # Sends only when LOGFIRE_TOKEN is set; a client's traceparent is never trusted.
+    if os.getpid() not in _configured:  # each worker makes its application after the fork
+        _configured.add(os.getpid())
+        configure(settings)
+        if settings.redis_url:
+            logfire.instrument_redis()
+        logfire.instrument_system_metrics(dict.fromkeys(PROCESS_METRICS), base=None)
+    limits = {"threads": settings.web_threads, "runs": settings.max_runs, "streams": settings.max_streams}
+    metrics.LIMITS.watch(lambda: [(limit, {"of": name}) for name, limit in limits.items()])
+    logfire.instrument_flask(app, excluded_urls=NOT_TRACED)
+    health.init_app(app)
+
+
+def configure(settings: config.Settings, *also: SpanProcessor, readers: Sequence[MetricReader] = ()) -> None:
+    """Send only when LOGFIRE_TOKEN is set, and to where the standard OTEL_EXPORTER_OTLP_* variables say.
+
+    Tests add span processors and metric readers of their own.
+    """
+    redaction = [] if settings.trace_content else [tracing.WithoutContent()]
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+    os.environ.setdefault("OTEL_EXPORTER_OTLP_TIMEOUT", "3")  # seconds a worker that ends waits for a lost backend
     logfire.configure(
         send_to_logfire="if-token-present",
-        service_name=config.project()["name"],
+        service_name=os.environ.get("OTEL_SERVICE_NAME", config.project()["name"]),
         environment=settings.app_env,
         console=False,
-        distributed_tracing=False,
+        distributed_tracing=settings.trust_traceparent,
         inspect_arguments=False,
+        add_baggage_to_attributes=False,
+        sampling=tracing.sampling(settings.trace_sample_rate),
+        scrubbing=logfire.ScrubbingOptions(extra_patterns=[tracing.ADDRESS]),
+        metrics=logfire.MetricsOptions(additional_readers=readers, views=[NOTHING_OF_ITSELF]),
+        additional_span_processors=[*redaction, *also],
+        advanced=logfire.AdvancedOptions(exception_callback=tracing.record_once),
     )
-    logfire.instrument_flask(app, excluded_urls=HEALTH_URLS)
-    health.init_app(app)

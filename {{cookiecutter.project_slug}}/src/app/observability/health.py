@@ -7,6 +7,8 @@ from collections.abc import Callable
 from flask import Blueprint, Flask, current_app, jsonify
 from flask.typing import ResponseReturnValue
 
+from app.observability import metrics
+
 bp = Blueprint("health", __name__)
 
 
@@ -25,9 +27,21 @@ def livez() -> ResponseReturnValue:
 def readyz() -> ResponseReturnValue:
     results = {name: check() for name, check in readiness_checks().items()}
     failed = any(result.startswith("failed") for result in results.values())
-    return jsonify(status="failed" if failed else "ok", checks=results), 503 if failed else 200
+    degraded = any(result.startswith("degraded") for result in results.values())
+    status = "failed" if failed else "degraded" if degraded else "ok"
+    return jsonify(status=status, checks=results), 503 if failed else 200
+
+
+VALUES = {"ok": 1.0, "degraded": 0.5, "failed": 0.0}
+
+
+def _values(app: Flask) -> list[tuple[float, dict[str, str]]]:
+    with app.app_context():
+        results = {name: check().partition(":")[0] for name, check in readiness_checks().items()}
+    return [(VALUES[result], {"check": name}) for name, result in results.items()]
 
 
 def init_app(app: Flask) -> None:
     app.extensions["readiness"] = {}
+    metrics.READY.watch(lambda: _values(app))
     app.register_blueprint(bp)

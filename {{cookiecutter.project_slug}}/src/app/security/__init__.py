@@ -6,7 +6,7 @@ from flask import Flask
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app.security import access, headers, hosts, limits
+from app.security import access, bodies, headers, hosts, limits, security_txt
 
 csrf = CSRFProtect()
 
@@ -27,6 +27,8 @@ def init_app(app: Flask) -> None:
     )
     headers.init_app(app)
     hosts.init_app(app)
+    bodies.init_app(app)
     csrf.init_app(app)
     limits.init_app(app)
     access.init_app(app)
+    app.register_blueprint(security_txt.bp)

@@ -15,13 +15,19 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 TAGS = set(
-    "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre s strong table tbody td th thead tr ul".split()
+    "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul".split()
 )
-ATTRIBUTES = {"a": {"href", "title"}, "code": {"class"}, "ol": {"start"}, "td": {"class"}, "th": {"class"}}
+ATTRIBUTES = {"a": {"href", "title"}, "code": {"class"}, "span": {"class"}, "ol": {"start"}}
 SCHEMES = {"http", "https", "mailto"}
 MAY_GO_ON = ("bullet_list_open", "ordered_list_open", "code_block")
 ABSOLUTE = re.compile(r"(https?://|mailto:)[^/]", re.IGNORECASE)
-LANGUAGE = re.compile(r"language-[\w+#.-]{1,40}")
+CLASSES = {"code": re.compile(r"language-[\w+#.-]{1,40}"), "span": re.compile(r"hl-[a-z][a-z0-9]{0,2}")}
+# Highlighting runs regular expressions over untrusted text: a short list of lexers, and only on code of some length.
+LANGUAGES = set(
+    "bash c c++ cpp csharp css diff dockerfile go html ini java javascript js json jsx kotlin lua makefile markdown md "
+    "php py python r ruby rust sh sql swift toml ts tsx typescript xml yaml yml".split()
+)
+MOST_HIGHLIGHTED = 20_000  # characters
 # Controls but tab and newline; format characters (zero width, bidirectional overrides, Unicode tags, soft hyphen),
 # variation selectors beyond the emoji ones, surrogates, private use, noncharacters. The zero-width joiner and
 # non-joiner stay: emoji and Persian need them.
@@ -42,7 +48,19 @@ def _image_as_text(self: object, tokens: list[Token], index: int, options: objec
     return str(Markup.escape(tokens[index].content))
 
 
-_parser = MarkdownIt("js-default", {"html": False, "linkify": False}).disable(
+def _highlight(code: str, language: str, attributes: str) -> str:
+    # Spans with class names; an empty string leaves the code as it is.
+    if language.lower() not in LANGUAGES or len(code) > MOST_HIGHLIGHTED:
+        return ""
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import get_lexer_by_name
+
+    lexer = get_lexer_by_name(language.lower(), stripnl=False, ensurenl=False)
+    return str(highlight(code, lexer, HtmlFormatter(nowrap=True, classprefix="hl-")))
+
+
+_parser = MarkdownIt("js-default", {"html": False, "linkify": False, "highlight": _highlight}).disable(
     ["reference", "html_block", "html_inline"]
 )
 _parser.add_render_rule("image", _image_as_text)
@@ -50,7 +68,7 @@ _parser.add_render_rule("image", _image_as_text)
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
     if name == "class":
-        return value if tag == "code" and LANGUAGE.fullmatch(value) else None
+        return value if CLASSES[tag].fullmatch(value) else None
     if name == "href":  # a link within this site would act as its user
         return value if ABSOLUTE.match(value) else None
     return value
@@ -71,6 +89,37 @@ def _sanitise(html: str) -> Markup:
 def render_markdown(text: str) -> Markup:
     """Safe HTML of untrusted Markdown."""
     return _sanitise(_parser.render(clean_text(text)))
+
+
+# What a viewer of exported files may understand: raw HTML, images, any address.
+_permissive = MarkdownIt("commonmark", {"html": True})
+_permissive.validateLink = lambda url: True  # type: ignore[method-assign]
+
+
+def inert_source(text: str) -> str:
+    """Untrusted Markdown as source that loads and runs nothing in whatever opens it; harmless text stays as it is."""
+    lines = clean_text(text).split("\n")
+    for begin, end in _active(lines):
+        for number in range(begin, end):
+            lines[number] = lines[number].replace("<", "&lt;").replace("![", "!\\[").replace("](", "]\\(")
+    if not _active(lines):
+        return "\n".join(lines)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return "\n".join([f"{fence}text", *lines, fence])
+
+
+def _active(lines: list[str]) -> list[tuple[int, int]]:
+    """The line ranges of blocks with raw HTML, images or links to anything but the web and mail."""
+    return [
+        _lines_of(block)
+        for block in _permissive.parse("\n".join(lines))
+        if block.type == "html_block"
+        or any(
+            token.type in ("html_inline", "image")
+            or (token.type == "link_open" and not ABSOLUTE.match(str(token.attrs["href"])))
+            for token in block.children or ()
+        )
+    ]
 
 
 def split_blocks(text: str) -> tuple[list[Markup], str]:

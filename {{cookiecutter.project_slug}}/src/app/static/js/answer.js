@@ -1,4 +1,5 @@
 // One answer in the page: numbered items and an open tail of plain text.
+import { frameCode } from "app/messages.js";
 import { elementsFrom, setMarkup } from "app/trusted.js";
 
 const STRUCTURED = /^\s*([-*+>|#]|\d+[.)])/m; // lines that mean something, unlike the wrapped lines of a paragraph
@@ -31,6 +32,12 @@ export class Answer {
     this.showTail();
   }
 
+  // Nothing to read yet, or nothing since a tool has ended.
+  get thinking() {
+    const last = this.items.at(-1);
+    return !this.tail && (!last || last.querySelector('.step:not([data-status="running"], [data-status="waiting"])') !== null);
+  }
+
   finish(footer) {
     this.text = "";
     this.showTail();
@@ -43,9 +50,12 @@ export class Answer {
     if (!item) {
       item = this.items[index] = document.createElement("div");
       item.className = "item";
-      this.body.insertBefore(item, this.tail);
+      this.tail?.remove(); // the item takes its place; what follows is another text, in another element
+      this.tail = null;
+      this.body.append(item);
     }
     setMarkup(item, markup);
+    frameCode(item.parentElement);
   }
 
   // The tail is text: a paragraph, or an open code fence shown as code.

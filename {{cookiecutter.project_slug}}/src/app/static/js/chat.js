@@ -1,7 +1,13 @@
 // The chat page. Without this script the same forms work as plain posts.
 import { Answer } from "app/answer.js";
 import { get, post } from "app/http.js";
+import { frameCode, say, serve } from "app/messages.js";
+import { explain, warn } from "app/notice.js";
+import { flush, hold, isBehind, show as showHeld } from "app/outbox.js";
+import { offerDuring, seen } from "app/push.js";
 import { Scroller } from "app/scroll.js";
+import "app/shortcuts.js";
+import { refresh } from "app/sidebar.js";
 import { follow } from "app/stream.js";
 import { elementsFrom } from "app/trusted.js";
 
@@ -10,9 +16,9 @@ const transcript = byId("transcript");
 const composer = byId("composer");
 const message = composer.elements.text;
 const actions = byId("answer-actions");
-const notice = byId("notice");
-const scroller = new Scroller(byId("main"));
-const DRAFT = "draft";
+const scroller = new Scroller(byId("main"), byId("jump"));
+const DRAFT = `draft:${composer.dataset.user}:`;
+const TITLED_AFTER = 3000; // milliseconds; by then the first question's title has been made
 const QUEUED = "queued";
 const ENDINGS = {
   done: "Answer complete.",
@@ -23,21 +29,11 @@ const ENDINGS = {
 };
 const STATES = {
   reconnecting: "Connection lost; reconnecting …",
-  "signed-out": "You are signed out. Sign in again to go on; nothing is lost.",
   gone: "This conversation has been deleted.",
 };
 
-let answering = false;
+let answering = transcript.querySelector(".approval") !== null;
 let queued = false; // the message in the field is to be sent after this answer
-
-function say(text) {
-  byId("status").textContent = text;
-}
-
-function warn(text = "") {
-  notice.textContent = text;
-  notice.hidden = !text;
-}
 
 // The one button below the transcript: Stop while an answer is written, Regenerate afterwards.
 function offer(action, label, url) {
@@ -62,8 +58,9 @@ function watch(article) {
   article.classList.add("thinking");
   offer("stop", "Stop", stop);
   say("The assistant is answering.");
+  const withdraw = offerDuring(byId("push-offer"));
   const changed = () => {
-    article.classList.toggle("thinking", answer.items.length === 0 && !answer.tail);
+    article.classList.toggle("thinking", answer.thinking);
     scroller.follow();
   };
   changed();
@@ -73,17 +70,20 @@ function watch(article) {
     after: Number(after),
     onText: (data) => (answer.apply(data), changed()),
     onWhole: (data) => (answer.replace(data), changed()),
-    onState: (state) => warn(STATES[state]),
+    onState: (state) => (state === "signed-out" ? explain({ status: 401 }) : warn(STATES[state])),
     onEnd(kind, { footer }) {
-      answering = false;
+      answering = kind === "waiting";
+      withdraw();
+      seen(article.dataset.seen);
       answer.finish(footer);
       changed();
       article.classList.remove("thinking");
       article.removeAttribute("aria-busy");
-      offer("regenerate", "Regenerate", regenerate);
+      if (!answering) offer("regenerate", "Regenerate", regenerate);
       warn();
       say(ENDINGS[kind]);
-      if (queued) composer.requestSubmit();
+      if (!queued && transcript.querySelectorAll(".question").length === 1) setTimeout(refresh, TITLED_AFTER);
+      if (queued && !answering) composer.requestSubmit();
     },
   });
 }
@@ -100,12 +100,14 @@ async function send(event) {
   event.preventDefault();
   const form = new FormData(composer);
   queued = answering && form.get("text").trim() !== "";
-  if (queued) warn("Your message will be sent after this answer.");
+  const deciding = transcript.querySelector(".approval");
+  if (queued) warn(deciding ? "Approve or deny first; your message is kept." : "Your message will be sent after this answer.");
   if (answering || !form.get("text").trim()) return;
   const button = composer.querySelector("button");
   button.disabled = true;
   warn();
   try {
+    if (await isBehind(pathOf(composer.action)).catch(() => false)) return await holdBack(form);
     const { url, conversation, messages } = await post(composer.action, form);
     forgetDraft();
     if (new URL(url, location).pathname !== location.pathname) {
@@ -119,11 +121,34 @@ async function send(event) {
       sessionStorage.setItem(QUEUED, location.pathname); // another tab has asked: show that answer, then send
       location.reload();
     }
-    warn(error.kind ? error.message : "The message could not be sent. It is kept here.");
+    if (error.status) explain(error);
+    else await holdBack(form).catch(() => warn("The message could not be sent. It is kept here."));
   } finally {
     button.disabled = false;
     message.focus();
   }
+}
+
+const pathOf = (url) => new URL(url, location).pathname;
+
+// No network, or earlier messages that still wait for it.
+async function holdBack(form) {
+  await hold(pathOf(composer.action), form.get("text").trim(), form.get("client_key"));
+  forgetDraft();
+  warn();
+  say("Kept; it will be sent when you are online.");
+  sendHeld();
+}
+
+function sendHeld() {
+  flush((item, { url, conversation, messages }) => {
+    if (pathOf(url) === location.pathname) {
+      placeInList(conversation);
+      show(messages);
+    } else if (item.url === location.pathname && !message.value) {
+      location.assign(url); // this page's new conversation has its address now
+    }
+  });
 }
 
 function placeInList(markup) {
@@ -133,28 +158,39 @@ function placeInList(markup) {
 }
 
 async function act(event) {
-  event.preventDefault();
   const form = event.target;
-  form.querySelector("button").disabled = true;
+  if (!form.dataset.action) return;
+  event.preventDefault();
+  const buttons = form.querySelectorAll("button");
+  const values = new FormData(form, event.submitter);
+  for (const button of buttons) button.disabled = true;
   try {
-    const result = await post(form.action, new FormData(form));
-    if (form.dataset.action === "regenerate") {
-      const articles = transcript.querySelectorAll(".message.answer");
-      articles[articles.length - 1].remove();
-      const fresh = elementsFrom(result.messages);
-      fresh.querySelector(".question").remove();
-      transcript.append(fresh);
-      scroller.toEnd();
-      watch(transcript.querySelector(".answer[data-events]"));
-    }
+    const { messages } = await post(form.action, values);
+    if (messages) replaceEnd(elementsFrom(messages));
   } catch (error) {
-    warn(error.message);
-    form.querySelector("button").disabled = false;
+    if (error.kind === "already-decided") location.reload();
+    explain(error, "That did not reach the server.");
+    for (const button of buttons) button.disabled = false;
   }
 }
 
+// What the server says the end of the conversation is now: an answer once more, or another one in its place.
+function replaceEnd(fresh) {
+  fresh.querySelector(".question")?.remove();
+  const answers = transcript.querySelectorAll(".message.answer");
+  answers[answers.length - 1].remove();
+  transcript.append(fresh);
+  scroller.toEnd();
+  const article = transcript.lastElementChild;
+  answering = transcript.querySelector(".approval") !== null;
+  if (article.dataset.events) watch(article);
+  else if (!answering) offer("regenerate", "Regenerate", article.dataset.regenerate);
+}
+
+// Kept beyond the tab, since a crash or a sign-in in between must not lose it; signing out forgets it.
 function keepDraft() {
-  sessionStorage.setItem(DRAFT + location.pathname, message.value);
+  if (message.value) localStorage.setItem(DRAFT + location.pathname, message.value);
+  else localStorage.removeItem(DRAFT + location.pathname);
   message.rows = Math.min(8, message.value.split("\n").length);
 }
 
@@ -164,21 +200,34 @@ function forgetDraft() {
   keepDraft();
 }
 
-async function showEarlier(event) {
-  event.preventDefault();
-  const link = event.target;
-  const pieces = elementsFrom(await get(link.href, "text/html"));
-  const first = transcript.firstElementChild;
-  const height = byId("main").scrollHeight;
-  const oldest = pieces.querySelector(".message");
-  transcript.prepend(pieces);
-  byId("main").scrollTop += byId("main").scrollHeight - height;
-  if (oldest && oldest !== first) link.href = link.href.replace(/[^/]+$/, oldest.id.slice(1));
-  if (transcript.querySelectorAll(".message").length % 50) link.parentElement.remove();
+async function showEarlier() {
+  const link = transcript.querySelector(".earlier a");
+  const place = link.parentElement;
+  place.setAttribute("aria-busy", "true");
+  try {
+    const pieces = elementsFrom(await get(link.href, "text/html"));
+    const height = byId("main").scrollHeight;
+    place.replaceWith(pieces);
+    frameCode(transcript);
+    byId("main").scrollTop += byId("main").scrollHeight - height;
+  } finally {
+    place.removeAttribute("aria-busy");
+  }
+}
+
+// A found message may be far back.
+async function showLinked() {
+  const find = () => (location.hash ? transcript.querySelector(`[id="${CSS.escape(location.hash.slice(1))}"]`) : null);
+  while (location.hash && !find() && transcript.querySelector(".earlier a")) await showEarlier();
+  if (!find()) return scroller.toEnd();
+  scroller.pinned = false;
+  find().scrollIntoView();
+  find().classList.add("found");
 }
 
 composer.addEventListener("submit", send);
 actions.addEventListener("submit", act);
+transcript.addEventListener("submit", act);
 message.addEventListener("input", keepDraft);
 message.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
@@ -186,14 +235,25 @@ message.addEventListener("keydown", (event) => {
     composer.requestSubmit();
   }
 });
-byId("earlier")?.addEventListener("click", showEarlier);
-message.value ||= sessionStorage.getItem(DRAFT + location.pathname) ?? "";
+transcript.addEventListener("click", (event) => {
+  if (!event.target.closest(".earlier a")) return;
+  event.preventDefault();
+  showEarlier().catch((error) => explain(error, "The earlier messages could not be loaded."));
+});
+byId("empty").addEventListener("click", (event) => {
+  if (!event.target.matches(".suggestion")) return;
+  message.value = event.target.textContent;
+  composer.requestSubmit();
+});
+message.value ||= localStorage.getItem(DRAFT + location.pathname) ?? "";
 keepDraft();
-scroller.toEnd();
-document.querySelector('form[action="/logout"]').addEventListener("submit", () => sessionStorage.clear());
+serve(transcript);
+showLinked();
 const unfinished = transcript.querySelector(".answer[data-events]");
 if (unfinished) watch(unfinished);
 if (sessionStorage.getItem(QUEUED) === location.pathname) {
   sessionStorage.removeItem(QUEUED);
-  composer.requestSubmit();
+  composer.requestSubmit(); // waits for the answer that is being written, or for a decision
 }
+showHeld().then(sendHeld, () => {}); // a browser that keeps nothing holds nothing back
+addEventListener("online", sendHeld);

@@ -2,12 +2,14 @@
 const NEAR = 48; // pixels
 
 export class Scroller {
-  constructor(element) {
+  constructor(element, jump) {
     this.element = element;
     this.pinned = true;
     element.addEventListener("scroll", () => {
       this.pinned = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR;
+      jump.hidden = this.pinned;
     });
+    jump.addEventListener("click", () => this.toEnd());
     new ResizeObserver(() => this.follow()).observe(element);
   }
 

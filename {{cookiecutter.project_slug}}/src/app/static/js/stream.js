@@ -32,7 +32,7 @@ export function follow({ events, status, after, onText, onWhole, onEnd, onState 
       last = Number(event.lastEventId);
       onWhole(JSON.parse(event.data));
     });
-    current.addEventListener("reconnect", () => current === source && later(0));
+    current.addEventListener("reconnect", ({ data }) => current === source && later(JSON.parse(data).seconds || 0));
     for (const kind of TERMINAL) {
       current.addEventListener(kind, (event) => {
         if (!isNext(current, event)) return;

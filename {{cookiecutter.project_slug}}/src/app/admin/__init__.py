@@ -1,0 +1,34 @@
+"""The operators' page, for accounts that ``flask admin`` has made administrators."""
+
+from __future__ import annotations
+
+import click
+from flask import Flask
+from flask.cli import with_appcontext
+from sqlalchemy import update
+
+from app.accounts.models import User
+from app.admin import views
+from app.database import transaction
+from app.security import access
+
+
+@click.command("admin")
+@click.argument("email")
+@click.option("--revoke", is_flag=True, help="Take it back.")
+@with_appcontext
+def command(email: str, revoke: bool) -> None:
+    """Let the account with this address see the operators' page."""
+    with transaction() as session:
+        found = session.scalar(update(User).where(User.email == email).values(is_admin=not revoke).returning(User.id))
+    if found is None:
+        raise click.ClickException(f"There is no account {email}; it has to sign up first.")
+    click.echo(f"{email} {'is no longer' if revoke else 'is now'} an administrator.")
+
+
+def init_app(app: Flask) -> None:
+    app.cli.add_command(command)
+    app.jinja_env.globals["analytics"] = app.extensions["settings"].analytics
+    if app.extensions["settings"].analytics:
+        app.register_blueprint(views.bp)
+        access.register(app, views.ACCESS)

@@ -1,0 +1,89 @@
+"""Rolls activity up into daily and weekly figures, so that the page never counts messages.
+
+Ids are ordered by creation, so a span of time is a range of the primary key. Days and weeks that are over for long
+stay as they were counted: what is deleted later does not change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import Session
+
+from app import jobs
+from app.accounts.models import User
+from app.admin.models import DailyActivity, WeeklyRetention
+from app.chat.models import Conversation, Feedback, Run, RunStatus
+from app.config import current as settings
+from app.database import id_at, now, reading, transaction
+
+DAYS, WEEKS = 90, 12
+FAILED = (RunStatus.ERROR, RunStatus.INTERRUPTED)
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+
+
+def created(id_column: Any, start: date, span: timedelta) -> ColumnElement[bool]:
+    """Whether a row was created within *span* from *start*, in UTC."""
+    condition: ColumnElement[bool] = id_column.between(id_at(start), id_at(start + span))
+    return condition
+
+
+def monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def _times(condition: ColumnElement[bool]) -> Any:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def count_day(session: Session, day: date) -> DailyActivity:
+    """The figures of one day, from the rows created on it."""
+
+    def of(model: Any, key: Any, *figures: Any) -> Any:
+        return session.execute(select(*figures).select_from(model).where(created(key, day, DAY))).one()
+
+    runs = of(
+        Run, Run.id, func.count(Run.user_id.distinct()), _times(Run.status == RunStatus.DONE),
+        _times(Run.status.in_(FAILED)), *(func.coalesce(func.sum(column), 0) for column in
+        (Run.input_tokens, Run.output_tokens, Run.cost)),
+    )  # fmt: skip
+    votes = of(Feedback, Feedback.message_id, _times(Feedback.rating > 0), _times(Feedback.rating < 0))
+    names = ("active_users", "answers", "errors", "input_tokens", "output_tokens", "cost", "liked", "disliked")
+    return DailyActivity(
+        day=day,
+        new_users=of(User, User.id, func.count())[0],
+        conversations=of(Conversation, Conversation.id, func.count())[0],
+        **dict(zip(names, (*runs, *votes), strict=True)),
+    )
+
+
+def count_weeks(session: Session, week: date) -> Iterator[WeeklyRetention]:
+    """How many of each cohort were active in one week."""
+    for cohort in (week - number * WEEK for number in range(WEEKS)):
+        signed_up = session.scalar(select(func.count()).where(created(User.id, cohort, WEEK))) or 0
+        query = select(func.count(Run.user_id.distinct())).where(created(Run.user_id, cohort, WEEK))
+        active = session.scalar(query.where(created(Run.id, week, WEEK))) or 0
+        yield WeeklyRetention(cohort=cohort, week=week, signed_up=signed_up, active=active)
+
+
+@jobs.periodic(every=timedelta(hours=1))
+def roll_up() -> None:
+    """Count what is not counted yet, and once more what may still change: the last two days and weeks."""
+    if not settings().analytics:
+        return
+    today = now().date()
+    with reading() as session:
+        days = set(session.scalars(select(DailyActivity.day)))
+        weeks = set(session.scalars(select(WeeklyRetention.week)))
+        recent = (today - number * DAY for number in range(DAYS))
+        changed = (day for day in recent if day not in days or today - day <= DAY)
+        new: list[DailyActivity | WeeklyRetention] = [count_day(session, day) for day in changed]
+        for week in (monday(today) - number * WEEK for number in range(WEEKS)):
+            if week not in weeks or today - week < 2 * WEEK:
+                new += count_weeks(session, week)
+    with transaction() as session:
+        for row in new:
+            session.merge(row)

@@ -54,6 +54,3 @@ bump: setup ## move every bound, action and image to its newest release, then ru
 
 mutations: setup ## remove each protection once; a test has to notice (ONLY=id,id)
 	@$(RUN) python mutations/run.py $(ONLY)
-
-drills: setup ## rehearse on real parts: faults, restoring and more (ONLY=id)
-	@$(RUN) python drills/run.py $(ONLY)

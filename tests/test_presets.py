@@ -47,7 +47,7 @@ def test_the_tested_versions_can_be_locked(tmp_path: Path) -> None:
         package["name"]: package.get("version")
         for package in tomllib.loads((project / "uv.lock").read_text("utf-8"))["package"]
     }
-    pinned = dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^\]]*\])?==(\S+)", tested.read_text("utf-8"), re.MULTILINE))
+    pinned = dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^\]]*\])?==(\S+)$", tested.read_text("utf-8"), re.MULTILINE))
     assert {name: locked[name] for name in pinned if name in locked} == {
         name: version for name, version in pinned.items() if name in locked
     }

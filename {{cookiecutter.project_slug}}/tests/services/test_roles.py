@@ -56,3 +56,4 @@ def test_the_application_runs_and_cannot_change_the_schema(urls: tuple[str, str]
             engine.begin() as connection,
         ):
             connection.execute(sa.text(statement))
+    engine.dispose()

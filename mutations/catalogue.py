@@ -37,23 +37,26 @@ DIRECTIVES = {
     "trusted-types": "app",
 }
 HEADERS = {
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Origin-Agent-Cluster": "?1",
     "X-Permitted-Cross-Domain-Policies": "none",
 }
-HEAD = "security/headers.py"
+HEAD, HEADER_TABLE = "security/headers.py", "security/headers.toml"
 
 
 def _line(name: str, value: str, prefix: str) -> Mutation:
-    return Mutation(f"{prefix}-{name.lower()}", HEAD, f'    "{name}": "{value}",', "", HEADER_SET)
+    line = f'{name} = "{value}"'
+    return Mutation(f"{prefix}-{name.lower()}", HEADER_TABLE, f"\n{line}", f"\n# {line}", HEADER_SET)
 
 
 S1 = [
     Mutation("csrf-not-checked", "security/__init__.py", "    csrf.init_app(app)\n", "", f"{RESPONSES} -k token"),
-    Mutation("csrf-no-referrer-check", "security/__init__.py", "WTF_CSRF_TIME_LIMIT=None,",
-             "WTF_CSRF_TIME_LIMIT=None, WTF_CSRF_SSL_STRICT=False,", f"{RESPONSES} -k another_site"),
+    Mutation("csrf-no-referrer-check", "security/__init__.py", 'app.config["WTF_CSRF_TIME_LIMIT"] = None',
+             'app.config["WTF_CSRF_TIME_LIMIT"] = None; app.config["WTF_CSRF_SSL_STRICT"] = False', f"{RESPONSES} -k another_site"),
     Mutation("csrf-token-survives-sign-in", "accounts/sessions.py", 'for key in ("csrf_token", "_flashes"):',
              'for key in ("_flashes",):', f"{ACCOUNTS} -k token_of_before"),
 ]  # fmt: skip
@@ -64,13 +67,13 @@ S2 = [
     Mutation("limit-spelling-of-an-address", "security/limits.py", "email.casefold()", "email", f"{LIMITS} -k one_account"),
     Mutation("limit-second-factor", "security/limits.py", "if request.endpoint in SECOND_FACTOR:", "if False:",
              f"{LIMITS} -k second_factor"),
-    Mutation("limit-mails", "security/access.py", 'MAILS_BY_ACCOUNT = "3/15 minutes', 'MAILS_BY_ACCOUNT = "300/15 minutes',
+    Mutation("limit-mails", "security/access.toml", 'mails = "3/15 minutes', 'mails = "300/15 minutes',
              f"{LIMITS} -k mailbox"),
     Mutation("limit-owner-locked-out", "accounts/sessions.py", '_user_id"] = token\n    know_device(user.email)\n',
              '_user_id"] = token\n', f"{LIMITS} -k owner"),
     Mutation("limit-owner-locked-out-after-reset", "accounts/sessions.py", "    know_device(user.email)\n    end_others(",
              "    end_others(", f"{LIMITS} -k owner"),
-    Mutation("limit-no-fallback", "security/limits.py", "in_memory_fallback_enabled=True", "in_memory_fallback_enabled=False",
+    Mutation("limit-no-fallback", "security/limits.py", '"in_memory_fallback_enabled": True', '"in_memory_fallback_enabled": False',
              f"{LIMITS} -k store_is_gone"),
     Mutation("limit-fields", "security/limits.py", "    app.after_request(_announce)\n", "", f"{LIMITS} -k learns"),
     Mutation("proxy-of-ones-own-invention", "security/__init__.py", "if hops := settings.proxy_hops:",
@@ -83,25 +86,25 @@ S3 = [
              f"{SETTINGS} -k weak_key"),
     Mutation("key-fallbacks-forgotten", "accounts/two_factor.py", ", *settings.secret_key_fallbacks)", ",)",
              f"{PAGE} -k new_secret_key"),
-    Mutation("key-hashes-passwords", "accounts/__init__.py", '"SECURITY_PASSWORD_SINGLE_HASH": ["argon2"],',
-             '"SECURITY_PASSWORD_SINGLE_HASH": ["plaintext"], "SECURITY_PASSWORD_SALT": settings.secret_key.get_secret_value(),'
-             ' "SECURITY_UNUSED": None,', f"{PAGE} -k new_secret_key"),
+    Mutation("key-hashes-passwords", "accounts/__init__.py", '"STATIC_FOLDER": None,',
+             '"STATIC_FOLDER": None, "PASSWORD_SINGLE_HASH": ["plaintext"],'
+             ' "PASSWORD_SALT": settings.secret_key.get_secret_value(),', f"{PAGE} -k new_secret_key"),
 ]  # fmt: skip
 S4 = [
     Mutation("errors-tell-their-cause", "errors.py", "return answer(InternalServerError())",
              'return answer(Problem(500, "error", str(error)))', f"{RESPONSES} -k unexpected"),
-    Mutation("errors-without-reference", "errors.py", '        "trace_id": trace_id(),\n', "", f"{RESPONSES} -k errors_are_pages"),
+    Mutation("errors-without-reference", "errors.py", ', "trace_id": trace_id()}', "}", f"{RESPONSES} -k errors_are_pages"),
 ]  # fmt: skip
 S5 = [
     Mutation("body-bytes", "security/bodies.py", "        request.max_content_length = FORM_BYTES\n", "", f"{BODIES} -k bounded"),
     Mutation("body-fields", "security/bodies.py", '.count(b"&") >= FORM_FIELDS', '.count(b"&") >= 10**9', f"{BODIES} -k bounded"),
     Mutation("body-parts", "security/bodies.py", '    app.config["MAX_FORM_PARTS"] = FORM_FIELDS\n', "", f"{BODIES} -k bounded"),
     Mutation("body-kind", "security/access.py", "        abort(415)", "        pass", f"{BODIES} -k kinds"),
-    Mutation("body-zero-byte", "security/bodies.py", "        abort(400)", "        pass", f"{BODIES} -k zero_byte"),
+    Mutation("body-zero-byte", "security/bodies.py", '"\\0" in text', "text is None", f"{BODIES} -k zero_byte"),
     Mutation("form-unknown-fields", "chat/forms.py", "if not form.validate() or unknown:", "if not form.validate():",
              f"{BODIES} -k unknown_fields"),
     Mutation("form-unknown-account-fields", "accounts/forms.py", "if unknown or any(", "if any(", f"{BODIES} -k unknown_fields"),
-    Mutation("query-unknown-fields", "chat/views.py", 'model_config = ConfigDict(extra="forbid")', "model_config = ConfigDict()",
+    Mutation("query-unknown-fields", "chat/views.py", 'class Position(BaseModel, extra="forbid"):', "class Position(BaseModel):",
              f"{BODIES} -k query"),
     Mutation("password-length", "accounts/__init__.py", "if len(password) > LONGEST_PASSWORD:", "if False:",
              f"{BODIES} -k long_passwords"),
@@ -109,31 +112,29 @@ S5 = [
 S6 = [
     *(_line(name, value, "csp") for name, value in DIRECTIVES.items()),
     *(_line(name, value, "header") for name, value in HEADERS.items()),
-    Mutation("header-strict-transport-security", HEAD, "    if request.is_secure:", "    if False:", HEADER_SET),
-    Mutation("header-x-frame-options", HEAD, 'frame_options="DENY"', "frame_options=None", HEADER_SET),
-    Mutation("header-referrer-policy", HEAD, 'referrer_policy="same-origin"', 'referrer_policy="unsafe-url"', HEADER_SET),
-    Mutation("header-x-content-type-options", HEAD, "force_https=False,", "force_https=False, x_content_type_options=False,",
+    Mutation("header-strict-transport-security", HEAD, " or request.is_secure:", ":", HEADER_SET),
+    Mutation("header-referrer-policy", HEADER_TABLE, 'Referrer-Policy = "same-origin"', 'Referrer-Policy = "unsafe-url"',
              HEADER_SET),
-    Mutation("header-permissions-policy", HEAD, "permissions_policy=PERMISSIONS_POLICY", "permissions_policy={}", HEADER_SET),
+    Mutation("header-permissions-policy", HEAD, '"permissions_policy": table()["permissions-policy"]', '"permissions_policy": {}', HEADER_SET),
     Mutation("header-cache-control", HEAD, '        response.headers.setdefault("Cache-Control", "no-store")\n', "",
              f"{RESPONSES} -k never_kept"),
     Mutation("csp-nonce", HEAD, 'content_security_policy_nonce_in=["script-src"]', "content_security_policy_nonce_in=[]",
              f"{RESPONSES} -k inline"),
-    Mutation("hosts-any", "security/hosts.py", "    if REFUSED in request.environ:", "    if False:",
+    Mutation("hosts-any", "security/bodies.py", "(trusted := settings().trusted_hosts)", "(trusted := ())",
              f"{RESPONSES} -k unknown_hosts"),
     Mutation("cookie-host-prefix", "security/__init__.py", '"__Host-session" if secure', '"session" if secure',
              f"{SIGN_UP} -k cookies"),
     Mutation("cookie-secure", "security/__init__.py", "SESSION_COOKIE_SECURE=secure", "SESSION_COOKIE_SECURE=False",
              f"{SIGN_UP} -k cookies"),
-    Mutation("cookie-samesite", "security/headers.py", 'session_cookie_samesite="Lax"', "session_cookie_samesite=None",
+    Mutation("cookie-samesite", HEADER_TABLE, 'session_cookie_samesite = "Lax"', 'session_cookie_samesite = "None"',
              f"{SIGN_UP} -k cookies"),
 ]  # fmt: skip
 SANITISER = "security/markdown.py"
 WHOLE = f"{ATTACKS} -k nothing_of_it"
 S7 = [
-    Mutation("sanitiser-off", SANITISER, "    return Markup(clean)", "    return Markup(html)", WHOLE),
+    Mutation("sanitiser-off", SANITISER, "Markup(_cleaner.clean(html))", "Markup(html)", WHOLE),
     Mutation("sanitiser-invisible-characters", SANITISER, 'return INVISIBLE.sub("", text)', "return text", WHOLE),
-    Mutation("sanitiser-link-rel", SANITISER, '        link_rel="noopener noreferrer nofollow",\n', "        link_rel=None,\n", WHOLE),
+    Mutation("sanitiser-link-rel", SANITISER, 'link_rel="noopener noreferrer nofollow"', "link_rel=None", WHOLE),
     Mutation("sanitiser-own-links", SANITISER, "(https?://|mailto:)[^/]", ".", WHOLE),
     Mutation("sanitiser-reference-links", SANITISER, '["reference", "html_block", "html_inline"]', '["html_block", "html_inline"]',
              "test_markdown.py"),
@@ -142,18 +143,17 @@ S8 = [
     Mutation("owner-of-a-row", "chat/views.py", "row is None or row.user_id != current_user.id", "row is None", OTHERS_THINGS),
     Mutation("owner-of-a-session", "accounts/sessions.py", "UserSession.id == session_id, UserSession.user_id == user.id",
              "UserSession.id == session_id", OTHERS_THINGS),
-    Mutation("owner-of-the-list", "chat/listing.py", "Conversation.user_id == user_id, ", "", f"{ACCESS} -k no_list"),
+    Mutation("owner-of-the-list", "chat/search.py", "Conversation.user_id == user_id, ", "", f"{ACCESS} -k no_list"),
     Mutation("owner-of-the-devices", "accounts/sessions.py", "UserSession.user_id == user_id, is_alive", "is_alive",
              f"{ACCESS} -k no_list"),
     Mutation("owner-of-the-export", "accounts/own_data.py", ".where(column == user_id)", "", f"{ACCESS} -k no_list"),
-    Mutation("owner-of-exported-conversations", "chat/own_data.py", ".where(Conversation.user_id == user_id)", "",
+    Mutation("owner-of-exported-conversations", "chat/export.py", ".where(Conversation.user_id == user_id)", "",
              f"{ACCESS} -k no_list"),
     Mutation("owner-of-ended-sessions", "accounts/sessions.py", "UserSession.user_id == user.id, UserSession.id.is_d",
              "UserSession.id.is_d", f"{ACCESS} -k no_list"),
     Mutation("owner-of-found-words", "chat/search.py", "Message.user_id == user_id, ", "", f"{AGENT} -k ones_own"),
-    Mutation("owner-of-counted-conversations", "chat/tools.py", "func.count()).where(Conversation.user_id == user_id, ",
-             "func.count()).where(", f"{AGENT} -k ones_own"),
-    Mutation("owner-of-an-approval", "chat/approval.py", ".where(Run.user_id == user_id)", "", OTHERS_THINGS),
+    Mutation("owner-of-counted-conversations", "chat/tools.py", "kept = Conversation.user_id == user_id, Conversation.d", "kept = True, Conversation.d", f"{AGENT} -k ones_own"),
+    Mutation("owner-of-an-approval", "chat/runs.py", ".where(Run.user_id == user_id)", "", OTHERS_THINGS),
     Mutation("reader-writes", "database.py", '("query_only=ON",)', "()", "test_database.py -k cannot_write"),
     Mutation("access-signed-in", "security/access.py", "if route.who != PUBLIC and not current_user.is_authenticated:", "if False:",
              f"{ACCESS} -k without_signing_in"),
@@ -165,24 +165,23 @@ S8 = [
 S9 = [
     Mutation("xss-question", "templates/chat/_messages.html", "{{ message.text }}", "{{ message.text | safe }}",
              "test_conversations.py -k shown_as_text"),
-    Mutation("xss-tool-step", "chat/answer.py", "        short if len(short) <= GIVEN_CHARS else", "        Markup(short) if len(short) <= GIVEN_CHARS else",
+    Mutation("xss-tool-step", "templates/chat/_answer.html", '"…", 0) }}', '"…", 0) | safe }}',
              f"{AGENT} -k markup"),
 ]  # fmt: skip
 SESSIONS = "accounts/sessions.py"
 S10 = [
-    Mutation("password-hash-cost", "accounts/__init__.py", '"argon2__memory_cost": 19_456', '"argon2__memory_cost": 1024',
+    Mutation("password-hash-cost", "accounts/flask-security.toml", "argon2__memory_cost = 19456", "argon2__memory_cost = 1024",
              f"{ACCOUNTS} -k owasp_cost"),
-    Mutation("password-common", "accounts/__init__.py", '"SECURITY_PASSWORD_COMPLEXITY_CHECKER": "zxcvbn"',
-             '"SECURITY_PASSWORD_COMPLEXITY_CHECKER": None', f"{PAGE} -k common"),
-    Mutation("password-short", "accounts/__init__.py", '"SECURITY_PASSWORD_LENGTH_MIN": 10', '"SECURITY_PASSWORD_LENGTH_MIN": 8',
+    Mutation("password-common", "accounts/flask-security.toml", 'COMPLEXITY_CHECKER = "zxcvbn"', 'COMPLEXITY_CHECKER = ""',
+             f"{PAGE} -k common"),
+    Mutation("password-short", "accounts/flask-security.toml", "LENGTH_MIN = 10", "LENGTH_MIN = 8",
              f"{ACCOUNTS} -k short_password"),
-    Mutation("sign-up-tells-who-exists", "accounts/__init__.py", '"SECURITY_RETURN_GENERIC_RESPONSES": confirm',
-             '"SECURITY_RETURN_GENERIC_RESPONSES": False', f"{SIGN_UP}"),
-    Mutation("remember-me", "accounts/forms.py", "    remember = None\n", "    pass\n", f"{ACCOUNTS} -k remember_me"),
+    Mutation("sign-up-tells-who-exists", "accounts/__init__.py", ', "RETURN_GENERIC_RESPONSES"), confirm', "), confirm", f"{SIGN_UP}"),
+    Mutation("remember-me", "accounts/forms.py", '{"remember": None}', "{}", f"{ACCOUNTS} -k remember_me"),
     Mutation("sign-in-by-token", SESSIONS, "    manager.request_loader(None)", "    pass", f"{ACCOUNTS} -k 'nothing_signs_in or basic'"),
-    Mutation("session-idle", SESSIONS, "UserSession.last_seen_at > now() - settings.session_idle", "UserSession.id.is_not(None)",
+    Mutation("session-idle", SESSIONS, "UserSession.last_seen_at > now() - idle", "UserSession.id.is_not(None)",
              f"{ACCOUNTS} -k idle_or_old"),
-    Mutation("session-too-old", SESSIONS, "UserSession.created_at > now() - settings.session_absolute", "UserSession.id.is_not(None)",
+    Mutation("session-too-old", SESSIONS, "UserSession.created_at > now() - age", "UserSession.id.is_not(None)",
              f"{ACCOUNTS} -k idle_or_old"),
     Mutation("session-survives-sign-out", SESSIONS, "    user_logged_out.connect(end_current, app)\n", "",
              f"{ACCOUNTS} -k new_session_and_ends"),

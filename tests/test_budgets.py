@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import TEMPLATE
 
-# The goal is 4,000, or 4,600 with a reason. What is above it may shrink but not grow, until it is met again.
-GOAL, PYTHON_LINES = 4_600, 5_300
+# The goal is 4,000 lines of Python; the README says why it is up to 15 % more.
+GOAL, PYTHON_LINES = 4_000, 4_600
 FILE_LINES, HOOK_LINES, DEPENDENCIES, SCRIPT_BYTES = 300, 150, 30, 25_000
 NOT_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
@@ -43,7 +43,7 @@ def python_files(project: Path) -> list[Path]:
 
 def test_generated_python_is_little(default_render: Path) -> None:
     total = sum(code_lines(path) for path in python_files(default_render))
-    print(f"{total} lines of Python, {total - GOAL} above the goal of {GOAL}")
+    print(f"{total} lines of Python, {100 * total / GOAL - 100:.1f} % above the goal of {GOAL}")
     assert total <= PYTHON_LINES
 
 

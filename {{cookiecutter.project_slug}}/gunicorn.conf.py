@@ -42,11 +42,11 @@ def when_ready(server):
 
 def post_worker_init(worker):
     """Close what a killed process left behind, start on jobs, and begin to drain as soon as this worker is to end."""
-    from app import assets, jobs
-    from app.chat import stale
+    from app import jobs
+    from app.chat import runs
 
-    assets.publish(worker.wsgi)
-    stale.close_all(worker.wsgi)
+    worker.wsgi.extensions["assets"].publish()
+    runs.close_all_stale(worker.wsgi)
     worker.stop_jobs = jobs.start_embedded(worker.wsgi, settings.run_timeout_seconds)
 
     def watch():

@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from engines import Embedded, Engine, Services, running_services
 from flask import Flask
+from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from mails import Outbox
 from pydantic_ai import models
 from support import MakeApp, ScriptedModel, Visitor
@@ -37,9 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """With ``--engine both`` every test of an application runs twice: on SQLite and memory, on PostgreSQL and Redis."""
+    """With ``--engine both`` every test of an application runs twice: on SQLite and memory, on PostgreSQL and Redis;
+    but for those marked ``one_engine``, to whose subject the engine makes no difference."""
     chosen = metafunc.config.getoption("engine")
-    if "engine" in metafunc.fixturenames and chosen != "embedded" and not hasattr(metafunc.module, "SQLITE_ONLY"):
+    once = any(metafunc.definition.iter_markers("one_engine"))
+    if "engine" in metafunc.fixturenames and chosen != "embedded" and not once:
         names = ("embedded", "services") if chosen == "both" else (chosen,)
         metafunc.parametrize("engine", names, indirect=True, scope="session")
 
@@ -81,8 +84,22 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return Embedded(request.getfixturevalue("migrated"))
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> BytecodeCache:
+    """Templates, compiled once for all applications."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-def make_app(tmp_path: Path, engine: Engine, scripted: ScriptedModel) -> Iterator[MakeApp]:
+def cheap_passwords() -> bool:
+    """Whether hashing a password costs next to nothing; a test of its cost overrides this."""
+    return True
+
+
+@pytest.fixture
+def make_app(
+    tmp_path: Path, engine: Engine, scripted: ScriptedModel, cheap_passwords: bool, compiled: BytecodeCache
+) -> Iterator[MakeApp]:
     """Makes applications on the test's own database, with the scripted model."""
     made: list[Flask] = []
     engine.prepare(tmp_path)
@@ -90,13 +107,19 @@ def make_app(tmp_path: Path, engine: Engine, scripted: ScriptedModel) -> Iterato
     def make(**changes: object) -> Flask:
         app = create_app(settings_for(tmp_path, **(engine.settings | changes)))
         app.extensions["model"] = scripted.model
+        app.jinja_env.bytecode_cache = compiled
+        if cheap_passwords:
+            app.extensions["security"].pwd_context.update(argon2__memory_cost=8, argon2__time_cost=1)
         made.append(app)
         return app
 
     yield make
     for app in made:
         scripted.finish()
+        app.extensions["runner"].begin_drain()
         app.extensions["runner"].finish_drain(0)
+        if "jobs" in app.extensions:
+            app.extensions["jobs"].storage.close()
         with app.app_context():
             for name in ("default", "migrator"):
                 db.engines[name].dispose()

@@ -55,6 +55,8 @@ class Services:
         with self.database.begin() as connection:
             for table in reversed(Model.metadata.sorted_tables):
                 connection.execute(table.delete())
+            for name in ("kv", "schedule", "task", "counter"):
+                connection.exec_driver_sql(f"DELETE FROM huey_{name}")  # noqa: S608
 
     def lose_log(self, app: Flask) -> None:
         self.redis.flushdb()

@@ -32,6 +32,7 @@ def test_signing_in_and_out(app: Flask) -> None:
     assert is_in(ada)
 
 
+@pytest.mark.parametrize("cheap_passwords", [False])
 def test_passwords_are_hashed_with_argon2id_at_owasp_cost(app: Flask) -> None:
     ada = Visitor(app)
     sign_up(ada)

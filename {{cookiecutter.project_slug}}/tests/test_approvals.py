@@ -177,9 +177,9 @@ def test_a_run_waits_for_days_and_goes_on_in_another_process(
     other = make_app()
     second = Visitor.of(other, ada)
     with other.app_context():
-        from app.chat import stale
+        from app.chat import runs
 
-        stale.close_all(other)
+        runs.close_all_stale(other)
     assert decisions(second.get(asked.conversation).text) == [url]
     scripted.answer("It is gone.")
     assert approve(second, url).status_code == 200

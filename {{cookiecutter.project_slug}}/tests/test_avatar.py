@@ -14,6 +14,8 @@ from support import FETCH, PAGE, Visitor
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
+pytestmark = pytest.mark.one_engine
+
 
 def picture(kind: str = "JPEG", size: tuple[int, int] = (900, 600), **options: object) -> bytes:
     data = io.BytesIO()

@@ -9,6 +9,8 @@ import pytest
 from flask import Flask
 from support import FETCH, PAGE, PASSWORD, Visitor, sign_in, sign_up
 
+pytestmark = pytest.mark.one_engine
+
 URLENCODED = "application/x-www-form-urlencoded"
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from support import FETCH, PAGE, Asked, MakeApp, ScriptedModel, Visitor, the_answer, the_run
 from test_jobs import work_off
 
-from app.chat import titles
+from app.chat import background
 from app.chat.models import Conversation, Feedback, Message
 from app.database import transaction
 from app.security.markdown import inert_source
@@ -182,8 +182,8 @@ def test_the_model_names_a_conversation_unless_its_user_has(make_app: MakeApp, s
     app = make_app(model="openai:gpt-5.2", openai_base_url="http://127.0.0.1:9/v1")
     ada = Visitor.signed_in(app, "ada@example.com")
     with app.app_context():
-        assert titles.first_title("Why is the sky blue?\nTell me") == "Why is the sky blue?"
-        assert len(titles.first_title("long " * 40)) == titles.TITLE_CHARS
+        assert background.first_title("Why is the sky blue?\nTell me") == "Why is the sky blue?"
+        assert len(background.first_title("long " * 40)) == background.TITLE_CHARS
     talk(ada, scripted, "Why is the sky blue?", "Because.")
     scripted.answer('"Blue skies"')
     work_off(app)
@@ -191,7 +191,7 @@ def test_the_model_names_a_conversation_unless_its_user_has(make_app: MakeApp, s
     conversation = ada.rows(select(Conversation))[0]
     scripted.answer("Something else")
     with app.app_context():
-        titles.suggest(conversation.id)
+        background.suggest(conversation.id)
     assert ada.rows(select(Conversation.title)) == ["Blue skies"]  # it is not the first title any more
 
 

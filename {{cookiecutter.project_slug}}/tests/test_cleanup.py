@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from engines import Engine
 from flask import Flask
 from sqlalchemy import func, select, update
 from support import MakeApp, ScriptedModel, Visitor, work_off
@@ -71,10 +72,11 @@ def test_many_rows_go_in_batches(app: Flask, ada: Visitor, monkeypatch: pytest.M
 
 
 def test_the_command_reports_and_needs_no_setting_of_the_web_process(
-    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: Flask, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _age(app, 31, "deleted_at")
-    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    for name, value in (engine.environment | {"DATA_DIR": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
     result = CliRunner().invoke(cleanup.command, ["--dry-run"])
     assert result.exit_code == 0, result.output
     assert "deleted conversations" in result.output

@@ -12,8 +12,8 @@ from sqlalchemy import update
 from support import PAGE, ScriptedModel, Visitor, wait_until
 
 from app.chat import history
+from app.chat.background import first_title
 from app.chat.models import Conversation, Message
-from app.chat.titles import first_title
 from app.database import db, new_id, now, transaction
 
 

@@ -14,7 +14,9 @@ from PIL import Image
 from support import PAGE, MakeApp, Visitor
 
 from app import config
-from app.pwa import appearance
+from app.pwa import views
+
+pytestmark = pytest.mark.one_engine
 
 
 def test_the_manifest_makes_the_app_installable(app: Flask) -> None:
@@ -93,9 +95,10 @@ def test_the_chosen_colours_are_in_every_page(ada: Visitor, scheme: str) -> None
 
 def test_the_cookie_of_the_colours_is_secure_in_production(make_app: MakeApp) -> None:
     app = make_app(app_env="production")
-    with app.test_request_context(base_url="https://localhost"):
-        response = app.make_response("")
-        appearance.choose(response, "dark")
+    with app.test_request_context(
+        "/settings/appearance", base_url="https://localhost", method="POST", data={"scheme": "dark"}
+    ):
+        response = views.set_appearance()
     name, *attributes = response.headers["Set-Cookie"].split("; ")
     assert name == "__Host-scheme=dark"
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(attributes)

@@ -13,6 +13,8 @@ from support import Event, Page, ScriptedModel, Visitor
 
 from app.security.markdown import _sanitise, clean_text, render_markdown, split_blocks
 
+pytestmark = pytest.mark.one_engine
+
 FOLDER = Path(__file__).parent
 FILES = ("markdown_attacks.json", "markdown_attacks_more.json")
 ATTACKS: list[dict[str, Any]] = [item for name in FILES for item in json.loads((FOLDER / name).read_text("utf-8"))]

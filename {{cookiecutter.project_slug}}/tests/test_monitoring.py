@@ -40,7 +40,7 @@ def expressions() -> Iterator[tuple[str, str]]:
     for file in sorted((MONITORING / "grafana" / "dashboards").glob("*.json")):
         for panel in json.loads(file.read_text("utf-8"))["panels"]:
             for target in panel["targets"]:
-                legend = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+                legend = sorted(set(re.findall(r"{{(\w+)}}", target["legendFormat"])))
                 yield f"{file.stem}: {panel['title']}", target["expr"] + f" by ({','.join(legend)})"
 
 

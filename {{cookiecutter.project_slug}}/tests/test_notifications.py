@@ -28,6 +28,8 @@ from app.chat.models import Run
 from app.database import now
 from app.pwa import push
 
+pytestmark = pytest.mark.one_engine
+
 ENDPOINT = "https://fcm.googleapis.com/fcm/send/"
 
 

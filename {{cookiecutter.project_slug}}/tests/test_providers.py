@@ -16,8 +16,10 @@ from pydantic_ai import models
 from sqlalchemy import select
 from support import Asked, MakeApp, Visitor, the_answer, the_run, wait_until
 
-from app.chat.failures import NOTES
+from app.chat import failures
 from app.chat.models import Message
+
+pytestmark = pytest.mark.one_engine
 
 KEY, PROMPT = "sk-key-0123456789-never-logged", "a prompt that nobody else may read"
 PROTOCOLS = {"openai": "openai-chat:gpt-4o", "anthropic": "anthropic:claude-sonnet-5-5"}
@@ -126,18 +128,18 @@ def test_a_fault_of_the_provider_costs_nothing_but_the_rest_of_one_answer(
                 fault,
                 moment,
                 page.ending.kind,
-                NOTES.get(said, "-"),
+                failures.note(said) or "-",
                 f"{len(stored)} characters",
                 f"{seconds:.1f} s",
             )
         )
         assert said == expected, (moment, run.status)
         assert page.ending.kind == run.status == ("done" if expected == "none" else "error")
-        assert expected == "none" or NOTES[expected] in page.ending.data["footer"]
+        assert expected == "none" or failures.note(expected) in page.ending.data["footer"]
         assert stored.startswith("" if moment == "before the first word" else WORDS.strip())
         assert ada.rows(select(Message.text).where(Message.id == the_answer(app).parent_id)) == [PROMPT]
         assert seconds < SHORT["run_timeout_seconds"] / 2
-        assert NOTES.get(expected, "") in ada.get(asked.conversation).text
+        assert failures.note(expected) in ada.get(asked.conversation).text
         provider.will(say("On we go."))
         assert goes_on(ada, asked)
     for record in caplog.records:

@@ -35,7 +35,7 @@ def counted(app: Flask) -> Iterator[list[str]]:
             statements.append(statement)
 
     with app.app_context():
-        engines = {id(engine): engine for engine in db.engines.values()}.values()
+        engines = {engine.pool: engine for engine in db.engines.values()}.values()  # one, where two share it
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     yield statements

@@ -11,6 +11,8 @@ from support import FETCH, PAGE, MakeApp, ScriptedModel, Visitor
 
 from app.security.access import table
 
+pytestmark = pytest.mark.one_engine
+
 PUBLIC_PAGES = ["/", "/login", "/register", "/nothing-here"]
 PRIVATE_PAGES = ["/chat", "/account/settings"]
 SELF = ("style-src", "img-src", "font-src", "connect-src", "manifest-src", "worker-src", "form-action")

@@ -83,7 +83,7 @@ def test_development_needs_only_a_key_and_uses_the_demo_model(monkeypatch: pytes
 def test_with_its_key_the_projects_own_model_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_ENV", "development")
     monkeypatch.setenv("SECRET_KEY", "x")
-    for variable in filter(None, config.PROVIDER_KEYS.values()):
+    for variable in filter(None, (variable for variable, _ in config.PROVIDERS.values())):
         monkeypatch.setenv(variable, "key")
     assert config.load().chosen_model == config.project()["model"]
 
@@ -112,7 +112,7 @@ def test_settings_cannot_change_and_do_not_show_secrets(production: pytest.Monke
 
 def test_the_example_names_every_setting_and_nothing_else() -> None:
     named = set(re.findall(r"^(?:# )?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))
-    elsewhere = {"LOGFIRE_TOKEN", *filter(None, config.PROVIDER_KEYS.values())}
+    elsewhere = {"LOGFIRE_TOKEN", *(variable for variable, _ in config.PROVIDERS.values() if variable)}
     named = {name for name in named if not name.startswith("OTEL_")}  # read by OpenTelemetry itself
     assert named - elsewhere == {name.upper() for name in config.Settings.model_fields}
 

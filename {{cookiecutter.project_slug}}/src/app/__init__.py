@@ -1,7 +1,5 @@
 """The application factory: a table of contents, one room a line."""
 
-from __future__ import annotations
-
 from flask import Flask
 
 from app import (
@@ -14,7 +12,6 @@ from app import (
     database,
     errors,
     jobs,
-    mail,
     observability,
     operations,
     pages,
@@ -32,7 +29,6 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     database.init_app(app)
     cache.init_app(app)
     jobs.init_app(app)
-    mail.init_app(app)
     assets.init_app(app)
     security.init_app(app)
     accounts.init_app(app)

@@ -9,26 +9,22 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import logging
 import mimetypes
 import os
 import re
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import brotli
-from flask import Flask, abort, current_app, request, send_from_directory
+from flask import Flask, abort, current_app, redirect, request, send_from_directory
 from flask.typing import ResponseReturnValue
 
-from app.config import current as settings
-
-logger = logging.getLogger(__name__)
 HASHED = re.compile(r".+\.[0-9a-f]{12}\.\w+")
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz", "identity": ""}  # the smallest first
 COMPRESSED = (".css", ".js", ".json", ".svg", ".txt", ".webmanifest")
@@ -39,34 +35,28 @@ FOR_GOOD = {
 }
 
 
-def _codings() -> dict[str, Callable[[bytes], bytes]]:
-    known = {"br": brotli.compress, "gzip": lambda content: gzip.compress(content, mtime=0)}
+class Asset(NamedTuple):
+    """A file of ``static/``: its published name, and its hash for Subresource Integrity."""
+
+    name: str
+    integrity: str
+
+
+@lru_cache(maxsize=500)
+def _named(path: Path, name: str, changed: float) -> Asset:
+    digest = hashlib.sha384(path.read_bytes()).digest()
+    stem, _, suffix = name.rpartition(".")
+    return Asset(f"{stem}.{digest.hex()[:12]}.{suffix}", f"sha384-{b64encode(digest).decode()}")
+
+
+def _codings(name: str) -> dict[str, Callable[[bytes], bytes]]:
+    if not name.endswith(COMPRESSED):
+        return {"identity": bytes}
+    known = {"identity": bytes, "br": brotli.compress, "gzip": lambda content: gzip.compress(content, mtime=0)}
     try:
         return known | {"zstd": import_module("compression.zstd").compress}
     except ImportError:  # before Python 3.14
         return known
-
-
-@dataclass(frozen=True)
-class Asset:
-    """A file of ``static/``: its published name, its hash for Subresource Integrity, its content by coding."""
-
-    name: str
-    integrity: str
-    content: dict[str, bytes]
-
-
-@lru_cache(maxsize=500)
-def _read(path: Path, name: str, changed: float) -> Asset:
-    content = path.read_bytes()
-    digest = hashlib.sha384(content).digest()
-    codings = _codings() if name.endswith(COMPRESSED) else {}
-    stem, _, suffix = name.rpartition(".")
-    return Asset(
-        f"{stem}.{digest.hex()[:12]}.{suffix}",
-        f"sha384-{b64encode(digest).decode()}",
-        {coding: compress(content) for coding, compress in codings.items()} | {"identity": content},
-    )
 
 
 class Assets:
@@ -74,7 +64,7 @@ class Assets:
 
     def __init__(self, app: Flask):
         settings = app.extensions["settings"]
-        self.folder = Path(app.static_folder or "")
+        self.folder, self.published = Path(app.static_folder or ""), settings.data_dir.absolute() / "static"
         self.base = f"{settings.asset_base_url.rstrip('/')}{app.static_url_path}"
         self.look_again = 1.0 if settings.development else float("inf")
         self.look()
@@ -82,8 +72,7 @@ class Assets:
     def look(self) -> Assets:
         self.looked_at = time.monotonic()
         files = {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
-        self.by_name = {name: _read(path, name, path.stat().st_mtime) for name, path in sorted(files.items())}
-        self.by_published = {asset.name: asset for asset in self.by_name.values()}
+        self.by_name = {name: _named(path, name, path.stat().st_mtime) for name, path in sorted(files.items())}
         urls = {name: f"{self.base}/{asset.name}" for name, asset in self.by_name.items() if name.startswith("js/")}
         self.import_map = {
             "imports": {name.replace("js/", "app/", 1): url for name, url in urls.items()},
@@ -91,10 +80,30 @@ class Assets:
         }
         return self
 
+    def publish(self) -> None:
+        """Let every process serve these files, and whoever fills a CDN by hand; what is there stays."""
+        for name, asset in self.by_name.items():
+            content = (self.folder / name).read_bytes()
+            for coding, compress in _codings(name).items():
+                path = self.published / (asset.name + SUFFIXES[coding])
+                if path.exists():
+                    path.touch()
+                else:
+                    _write(path, compress(content))
+        manifest = {name: asset.name for name, asset in self.by_name.items()}
+        _write(self.published / "manifest.json", json.dumps(manifest).encode())
+
     @classmethod
     def current(cls) -> Assets:
         assets: Assets = current_app.extensions["assets"]
         return assets.look() if time.monotonic() - assets.looked_at > assets.look_again else assets
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
 
 
 def asset(name: str) -> str:
@@ -113,31 +122,11 @@ def import_map() -> dict[str, dict[str, str]]:
     return Assets.current().import_map
 
 
-def _published() -> Path:
-    return settings().data_dir.absolute() / "static"
-
-
-def publish(app: Flask) -> None:
-    """Let processes of other releases serve these files, and whoever fills a CDN by hand; what is there stays."""
-    with app.app_context():
-        folder, known = _published(), Assets.current().by_name
-    files = {asset.name + SUFFIXES[c]: data for asset in known.values() for c, data in asset.content.items()}
-    files["manifest.json"] = json.dumps({name: asset.name for name, asset in known.items()}).encode()
-    try:
-        for name, data in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-            unfinished.write_bytes(data)
-            unfinished.replace(path)
-    except OSError as error:
-        logger.warning("static files could not be published in DATA_DIR: %s", error)
-
-
 def forget(after: timedelta) -> int:
     """Delete what no process has published for so long; returns how many files."""
     limit = time.time() - after.total_seconds()
-    old = [path for path in _published().rglob("*") if path.is_file() and path.stat().st_mtime < limit]
+    files = (path for path in Assets.current().published.rglob("*") if path.is_file())
+    old = [path for path in files if path.stat().st_mtime < limit]
     for path in old:
         path.unlink()
     return len(old)
@@ -145,25 +134,21 @@ def forget(after: timedelta) -> int:
 
 def _serve(filename: str) -> ResponseReturnValue:
     assets = Assets.current()
-    asset = assets.by_published.get(filename) or assets.by_name.get(filename)
-    accepted = [coding for coding in SUFFIXES if coding == "identity" or request.accept_encodings[coding]]
-    if asset:
-        coding = next(coding for coding in accepted if coding in asset.content)
-        response = current_app.response_class(asset.content[coding])
-        response.set_etag(f"{asset.name}.{coding}")
-    elif HASHED.fullmatch(filename):
-        there = (coding for coding in accepted if (_published() / (filename + SUFFIXES[coding])).is_file())
-        coding = next(there, "identity")
-        response = send_from_directory(_published(), filename + SUFFIXES[coding])
-    else:
+    if filename in assets.by_name:
+        return redirect(asset(filename))
+    if not HASHED.fullmatch(filename):
         abort(404)
+    if not (assets.published / filename).exists() and filename in {asset.name for asset in assets.by_name.values()}:
+        assets.publish()  # in development, or in a process that gunicorn did not start
+    accepted = [coding for coding in SUFFIXES if coding == "identity" or request.accept_encodings[coding]]
+    there = (coding for coding in accepted if (assets.published / (filename + SUFFIXES[coding])).is_file())
+    coding = next(there, "identity")
+    response = send_from_directory(assets.published, filename + SUFFIXES[coding])
     response.mimetype = mimetypes.guess_type(filename)[0] or "application/octet-stream"
     if coding != "identity":
         response.content_encoding = coding
     response.vary.add("Accept-Encoding")
-    for_good = asset is None or filename == asset.name
-    response.headers.update(FOR_GOOD if for_good else {"Cache-Control": "no-cache"})
-    response.make_conditional(request)
+    response.headers.update(FOR_GOOD)
     return response
 
 

@@ -4,12 +4,10 @@ Read once into one frozen object. Production is the default and refuses to start
 value; all problems are listed at once, each with its fix. Only an explicit ``APP_ENV=development`` relaxes anything.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
-from datetime import timedelta
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,26 +21,16 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from app.own_settings import OwnSettings
 
 SECRETS_DIR = Path("/run/secrets")
+MISSING = "missing; `make setup` writes a .env with one, production takes it from the environment"
 PLACEHOLDERS = ("change", "secret", "example", "placeholder", "password", "not-so")
-# The variable that each provider's own SDK reads; None: it has its own credential chain.
-PROVIDER_KEYS: dict[str, str | None] = {
-    "openai": "OPENAI_API_KEY",
-    "openai-chat": "OPENAI_API_KEY",
-    "anthropic": "ANTHROPIC_API_KEY",
-    "google": "GOOGLE_API_KEY",
-    "mistral": "MISTRAL_API_KEY",
-    "groq": "GROQ_API_KEY",
-    "bedrock": None,
-}
-
-PROVIDER_PACKAGES = {
-    "openai": "openai",
-    "openai-chat": "openai",
-    "anthropic": "anthropic",
-    "google": "google-genai",
-    "mistral": "mistralai",
-    "groq": "groq",
-    "bedrock": "boto3",
+# By provider: the variable that its SDK reads a key from (none: it has its own credential chain), and its package.
+PROVIDERS = {
+    "openai": ("OPENAI_API_KEY", "openai"),
+    "anthropic": ("ANTHROPIC_API_KEY", "anthropic"),
+    "google": ("GOOGLE_API_KEY", "google-genai"),
+    "mistral": ("MISTRAL_API_KEY", "mistralai"),
+    "groq": ("GROQ_API_KEY", "groq"),
+    "bedrock": ("", "boto3"),
 }
 
 
@@ -56,12 +44,11 @@ class SettingsError(Exception):
         )
 
 
-def _split(value: Any, separator: str = ",") -> Any:
-    return tuple(part.strip() for part in value.split(separator) if part.strip()) if isinstance(value, str) else value
+def _split(separator: str) -> BeforeValidator:
+    def parts(value: Any) -> Any:
+        return tuple(filter(None, map(str.strip, value.split(separator)))) if isinstance(value, str) else value
 
-
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Questions = Annotated[tuple[str, ...], NoDecode, BeforeValidator(lambda value: _split(value, "|"))]
+    return BeforeValidator(parts)
 
 
 def _one_of(*schemes: str) -> AfterValidator:
@@ -76,82 +63,82 @@ def _one_of(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
+Questions = Annotated[tuple[str, ...], NoDecode, _split("|")]
+Count = Annotated[int, Field(ge=1)]
+Days = Annotated[int, Field(ge=0)]
+Duration = Annotated[float, Field(gt=0)]
+NOTHING = SecretStr("")
+
+
 class Settings(OwnSettings):
     """The settings of one process; the names are the environment variables in lower case."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    app_env: Literal["production", "development"] = Field("production", description="only development relaxes checks")
-    secret_key: SecretStr = Field(description="signs cookies and links; at least 32 random characters")
-    secret_key_fallbacks: Words = Field((), description="older keys that still verify, while a key is being rotated")
-    data_dir: Path = Field(Path("data"), description="where SQLite and user files live")
-    database_url: Annotated[SecretStr, _one_of("postgresql", "postgres", "sqlite")] = Field(
-        SecretStr(""), description="postgresql://…; empty: SQLite in DATA_DIR"
+    app_env: Literal["production", "development"] = "production"  # only development relaxes checks
+    secret_key: SecretStr  # signs cookies and links; at least 32 random characters
+    secret_key_fallbacks: Words = ()  # older keys that still verify, while a key is being rotated
+    data_dir: Path = Path("data")  # where SQLite and user files live
+    # postgresql://…; empty: SQLite in DATA_DIR
+    database_url: Annotated[SecretStr, _one_of("postgresql", "postgres", "sqlite")] = NOTHING
+    pgbouncer: bool = False  # DATABASE_URL is a PgBouncer that pools transactions
+    # event log, limits and cache that processes share; empty: memory, for one process
+    redis_url: Annotated[SecretStr, _one_of("redis", "rediss")] = NOTHING
+    jobs_url: str = ""  # where jobs wait, redis:// or postgresql://; empty: the database's engine
+    model: str = ""  # model string of Pydantic AI; 'demo' (development only) needs no key
+    model_fallbacks: Words = ()  # asked in turn, when the one before fails before its first word
+    openai_base_url: str = ""  # an OpenAI-compatible server; then OPENAI_API_KEY may be anything
+    asset_base_url: str = Field("", pattern="^(https?://[^/]+.*)?$")  # a CDN for static files; empty: this site
+    trusted_hosts: Words = ()  # host names this site answers to; required in production
+    proxy_hops: int = Field(0, ge=0, le=5)  # reverse proxies in front that set X-Forwarded-* headers
+    mail_url: SecretStr = NOTHING  # smtp[s]://user:password@host:port; required in production
+    mail_from: str = ""  # sender of mails; empty: no-reply at the project's domain
+    vapid_private_key: SecretStr = NOTHING  # for notifications; `flask vapid` prints one
+    # hosts of push services that notifications may be sent to; a leading dot: any name under it
+    push_hosts: Words = tuple(
+        "fcm.googleapis.com updates.push.services.mozilla.com web.push.apple.com .notify.windows.com".split()
     )
-    pgbouncer: bool = Field(False, description="DATABASE_URL is a PgBouncer that pools transactions")
-    redis_url: Annotated[SecretStr, _one_of("redis", "rediss")] = Field(
-        SecretStr(""), description="event log, limits and cache that processes share; empty: memory, for one process"
-    )
-    jobs_url: str = Field("", description="where jobs wait, redis:// or postgresql://; empty: the database's engine")
-    model: str = Field("", description="model string of Pydantic AI; 'demo' (development only) needs no key")
-    model_fallbacks: Words = Field((), description="asked in turn, when the one before fails before its first word")
-    openai_base_url: str = Field("", description="an OpenAI-compatible server; then OPENAI_API_KEY may be anything")
-    asset_base_url: str = Field(
-        "", pattern="^(https?://[^/]+.*)?$", description="a CDN for static files; empty: this site"
-    )
-    trusted_hosts: Words = Field((), description="host names this site answers to; required in production")
-    proxy_hops: int = Field(0, ge=0, le=5, description="reverse proxies in front that set X-Forwarded-* headers")
-    mail_url: SecretStr = Field(SecretStr(""), description="smtp[s]://user:password@host:port; required in production")
-    mail_from: str = Field("", description="sender of mails; empty: no-reply at the project's domain")
-    vapid_private_key: SecretStr = Field(SecretStr(""), description="for notifications; `flask vapid` prints one")
-    push_hosts: Words = Field(
-        ("fcm.googleapis.com", "updates.push.services.mozilla.com", "web.push.apple.com", ".notify.windows.com"),
-        description="hosts of push services that notifications may be sent to; a leading dot: any name under it",
-    )
-    security_contact: str = Field("", description="whom to tell about a hole; empty: security at the project's domain")
+    security_contact: str = ""  # whom to tell about a hole; empty: security at the project's domain
     port: int = Field(8000, ge=1, le=65535)
-    web_concurrency: int = Field(1, ge=1, description="worker processes")
-    web_threads: int = Field(16, ge=2, description="threads of a worker that answer requests; streams need none")
-    replicas: int = Field(1, ge=1, description="machines or pods that run this application")
+    web_concurrency: Count = 1  # worker processes
+    web_threads: int = Field(16, ge=2)  # threads of a worker that answer requests; streams need none
+    replicas: Count = 1  # machines or pods that run this application
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    trace_sample_rate: float = Field(1, ge=0, le=1, description="share of ordinary traces; errors are always kept")
-    trace_content: bool = Field(False, description="put prompts, answers and messages of errors into traces")
-    analytics: bool = Field(True, description="count activity for the operators' page, without people or texts")
-    trust_traceparent: bool = Field(False, description="continue the caller's trace; for a proxy that starts one")
+    trace_sample_rate: float = Field(1, ge=0, le=1)  # share of ordinary traces; errors are always kept
+    trace_content: bool = False  # put prompts, answers and messages of errors into traces
+    analytics: bool = True  # count activity for the operators' page, without people or texts
+    trust_traceparent: bool = False  # continue the caller's trace; for a proxy that starts one
 
-    keep_deleted_days: int = Field(30, ge=0, description="how long a deleted conversation can be restored; 0: for good")
-    keep_conversations_days: int = Field(0, ge=0, description="unused conversations go after so many days; 0: never")
-    keep_runs_days: int = Field(0, ge=0, description="what answers cost is forgotten after so many days; 0: never")
-    restic_repository: str = Field("", description="where backups go: a folder, or a URL as restic writes it")
-    restic_password: SecretStr = Field(SecretStr(""), description="encrypts the backups; keep a copy apart from them")
-    restic_keep: str = Field(
-        "--keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-monthly 12",
-        description="which backups `restic forget` keeps",
-    )
-    backup_every_hours: float = Field(24, ge=0, description="how often a backup is made; 0: only by hand")
+    keep_deleted_days: Days = 30  # how long a deleted conversation can be restored; 0: for good
+    keep_conversations_days: Days = 0  # unused conversations go after so many days; 0: never
+    keep_runs_days: Days = 0  # what answers cost is forgotten after so many days; 0: never
+    restic_repository: str = ""  # where backups go: a folder, or a URL as restic writes it
+    restic_password: SecretStr = NOTHING  # encrypts the backups; keep a copy apart from them
+    # which backups `restic forget` keeps
+    restic_keep: str = "--keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-monthly 12"
+    backup_every_hours: float = Field(24, ge=0)  # how often a backup is made; 0: only by hand
 
-    session_idle_hours: float = Field(24 * 7, gt=0, description="a session unused for longer is over")
-    session_absolute_hours: float = Field(24 * 30, gt=0, description="no session lives longer than this")
+    session_idle_hours: Duration = 24 * 7  # a session unused for longer is over
+    session_absolute_hours: Duration = 24 * 30  # no session lives longer than this
 
-    suggestions: Questions = Field(
-        ("What can you do?", "Show my usage", "Count to 20"),
-        description="what an empty chat offers to ask, separated by |",
-    )
-    max_message_chars: int = Field(32_000, ge=1, description="longest question accepted")
-    history_tokens: int = Field(24_000, ge=0, description="earlier turns sent to the model, by estimated tokens")
-    run_timeout_seconds: float = Field(120, gt=0, description="longest time one answer may take")
-    first_token_seconds: float = Field(60, gt=0, description="longest wait for a first word, retries included")
-    between_tokens_seconds: float = Field(30, gt=0, description="longest silence within an answer")
-    model_retries: int = Field(1, ge=0, le=5, description="further tries of a request that failed")
-    max_model_requests: int = Field(100, ge=1, description="requests one process has open at its provider at once")
-    max_answer_chars: int = Field(200_000, ge=1, description="an answer is cut off there")
-    max_tokens_per_run: int = Field(500_000, ge=1, description="tokens of all requests of one answer")
-    user_tokens_per_day: int = Field(2_000_000, ge=0, description="what one user may spend a day (UTC); 0: any number")
-    user_dollars_per_day: float = Field(20, ge=0, description="the same in US dollars, where prices are known; 0: any")
-    max_requests_per_run: int = Field(10, ge=1, description="model requests in one answer, tool steps included")
-    max_runs: int = Field(100, ge=1, description="answers one process works on at once")
-    max_streams: int = Field(2000, ge=1, description="event streams one process keeps open")
-    max_streams_per_user: int = Field(8, ge=1, description="event streams one user may keep open in one process")
+    # what an empty chat offers to ask, separated by |
+    suggestions: Questions = ("What can you do?", "Show my usage", "Count to 20")
+    max_message_chars: Count = 32_000  # longest question accepted
+    history_tokens: int = Field(24_000, ge=0)  # earlier turns sent to the model, by estimated tokens
+    run_timeout_seconds: Duration = 120  # longest time one answer may take
+    first_token_seconds: Duration = 60  # longest wait for a first word, retries included
+    between_tokens_seconds: Duration = 30  # longest silence within an answer
+    model_retries: int = Field(1, ge=0, le=5)  # further tries of a request that failed
+    max_model_requests: Count = 100  # requests one process has open at its provider at once
+    max_answer_chars: Count = 200_000  # an answer is cut off there
+    max_tokens_per_run: Count = 500_000  # tokens of all requests of one answer
+    user_tokens_per_day: int = Field(2_000_000, ge=0)  # what one user may spend a day (UTC); 0: any number
+    user_dollars_per_day: float = Field(20, ge=0)  # the same in US dollars, where prices are known; 0: any
+    max_requests_per_run: Count = 10  # model requests in one answer, tool steps included
+    max_runs: Count = 100  # answers one process works on at once
+    max_streams: Count = 2000  # event streams one process keeps open
+    max_streams_per_user: Count = 8  # event streams one user may keep open in one process
 
     @property
     def development(self) -> bool:
@@ -188,14 +175,6 @@ class Settings(OwnSettings):
     def sender(self) -> str:
         return self.mail_from or f"no-reply@{project()['domain']}"
 
-    @property
-    def session_idle(self) -> timedelta:
-        return timedelta(hours=self.session_idle_hours)
-
-    @property
-    def session_absolute(self) -> timedelta:
-        return timedelta(hours=self.session_absolute_hours)
-
 
 @cache
 def project() -> dict[str, str]:
@@ -203,54 +182,50 @@ def project() -> dict[str, str]:
     return dict(json.loads(Path(__file__).with_name("project.json").read_text("utf-8")))
 
 
-def _installed(package: str) -> bool:
+def _provider(model: str) -> str:
+    return model.partition(":")[0].removesuffix("-chat")
+
+
+def _missing_package(model: str) -> bool:
     try:
-        return bool(version(package))
+        return not version(PROVIDERS.get(_provider(model), ("", "pydantic-ai-slim"))[1])
     except PackageNotFoundError:
-        return False
+        return True
 
 
-def _missing_key(model: str, settings: Settings) -> str | None:
+def _missing_key(model: str, settings: Settings) -> str:
     """The environment variable without which *model* cannot be asked, if it is not set."""
-    provider = model.partition(":")[0]
-    if settings.openai_base_url and provider.startswith("openai"):
-        return None
-    variable = PROVIDER_KEYS.get(provider)
-    return variable if variable and not os.environ.get(variable) else None
+    variable, package = PROVIDERS.get(_provider(model), ("", ""))
+    given = os.environ.get(variable) or (package == "openai" and settings.openai_base_url)
+    return "" if given else variable
 
 
-def production_problems(settings: Settings) -> list[tuple[str, str]]:
+def production_problems(settings: Settings) -> Iterator[tuple[str, str]]:
     """What production refuses: pairs of a variable's name and what is wrong with it, with the fix."""
-    problems = []
     key = settings.secret_key.get_secret_value()
     generate = "generate one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
     if len(key) < 32 or len(set(key)) < 12 or any(word in key.lower() for word in PLACEHOLDERS):
-        problems.append(("SECRET_KEY", f"too short, too regular or a placeholder; {generate}"))
+        yield "SECRET_KEY", f"too short, too regular or a placeholder; {generate}"
     if not settings.trusted_hosts:
-        problems.append(("TRUSTED_HOSTS", f"missing; the host names of this site, e.g. {project()['domain']}"))
+        yield "TRUSTED_HOSTS", f"missing; the host names of this site, e.g. {project()['domain']}"
     elif any(host.endswith(("example.com", "example.org")) for host in settings.trusted_hosts):
-        problems.append(("TRUSTED_HOSTS", "still the default domain; set the host names of this site"))
+        yield "TRUSTED_HOSTS", "still the default domain; set the host names of this site"
     if not settings.mail_url.get_secret_value():
-        problems.append(("MAIL_URL", "missing; sign-up sends a link: smtp://user:password@host:587"))
+        yield "MAIL_URL", "missing; sign-up sends a link: smtp://user:password@host:587"
     for model in settings.models:
-        provider = model.partition(":")[0]
         if model == "demo":
-            problems.append(("MODEL", f"the demo model is for development; e.g. {project()['model']}"))
+            yield "MODEL", f"the demo model is for development; e.g. {project()['model']}"
         elif variable := _missing_key(model, settings):
-            problems.append((variable, f"missing; MODEL {model} needs this key"))
-        if provider in PROVIDER_PACKAGES and not _installed(PROVIDER_PACKAGES[provider]):
-            extra = provider.removesuffix("-chat")
-            problems.append(("MODEL", f"{model} needs an SDK: uv add 'pydantic-ai-slim[{extra}]'"))
+            yield variable, f"missing; MODEL {model} needs this key"
+        if _missing_package(model):
+            yield "MODEL", f"{model} needs an SDK: uv add 'pydantic-ai-slim[{_provider(model)}]'"
     if not re.fullmatch(r"([A-Za-z0-9_-]{43})?", settings.vapid_private_key.get_secret_value()):
-        problems.append(("VAPID_PRIVATE_KEY", "not such a key; `flask vapid` prints one; empty: no notifications"))
+        yield "VAPID_PRIVATE_KEY", "not such a key; `flask vapid` prints one; empty: no notifications"
     if settings.processes > 1 and settings.database.startswith("sqlite"):
-        problems.append(
-            ("DATABASE_URL", "SQLite serves one worker; set a postgresql:// URL, or one worker and replica")
-        )
+        yield "DATABASE_URL", "SQLite serves one worker; set a postgresql:// URL, or one worker and replica"
     if settings.processes > 1 and not settings.redis:
         shared = "the event log, limits and cache of several workers must not be in memory"
-        problems.append(("REDIS_URL", f"missing; {shared}: set a redis:// URL, or one worker and replica"))
-    return problems
+        yield "REDIS_URL", f"missing; {shared}: set a redis:// URL, or one worker and replica"
 
 
 def load(*, strict: bool = True) -> Settings:
@@ -266,31 +241,19 @@ def load(*, strict: bool = True) -> Settings:
     try:
         settings = Settings() if strict or os.environ.get("SECRET_KEY") else Settings(secret_key=SecretStr(""))
     except ValidationError as error:
-        raise SettingsError([(str(e["loc"][0]).upper(), _fix(e)) for e in error.errors()]) from None
-    if strict and not settings.development and (problems := production_problems(settings)):
+        told = {e["loc"][0]: MISSING if e["type"] == "missing" else e["msg"] for e in error.errors()}
+        raise SettingsError([(str(name).upper(), text) for name, text in told.items()]) from None
+    if strict and not settings.development and (problems := list(production_problems(settings))):
         raise SettingsError(problems)
     return settings
 
 
-def _fix(error: Any) -> str:
-    if error["type"] == "missing":
-        return "missing; `make setup` writes a .env with one, production takes it from the environment"
-    shown = (
-        "" if "SecretStr" in str(Settings.model_fields[error["loc"][0]].annotation) else f" (it is {error['input']!r})"
-    )
-    return f"{error['msg']}{shown}"
-
-
 def init_app(app: Flask, settings: Settings | None) -> None:
     app.extensions["settings"] = settings = settings or load()
-    app.config.update(
-        SECRET_KEY=settings.secret_key.get_secret_value(),
-        SECRET_KEY_FALLBACKS=list(settings.secret_key_fallbacks),
-        MAX_CONTENT_LENGTH=1_000_000,
-        MAX_FORM_MEMORY_SIZE=500_000,
-        PROVIDE_AUTOMATIC_OPTIONS=False,
-    )
-    app.jinja_env.globals["project"] = project()
+    app.config["SECRET_KEY"] = settings.secret_key.get_secret_value()
+    app.config["SECRET_KEY_FALLBACKS"] = list(settings.secret_key_fallbacks)
+    app.config.update(MAX_CONTENT_LENGTH=1_000_000, MAX_FORM_MEMORY_SIZE=500_000, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.jinja_env.globals |= {"project": project(), "settings": settings}
 
 
 def current() -> Settings:

@@ -5,8 +5,6 @@ Three engines share one URL. ``default`` writes. ``reader`` serves routes that o
 pool. ``migrator`` changes the schema.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -158,12 +156,10 @@ def init_app(app: Flask) -> None:
     # Parameters are people's texts and addresses; an error message must not carry them into the log.
     options = {"url": url, "hide_parameters": True}
     app.config["SQLALCHEMY_ENGINES"] = {name: options | own for name, own in engine_options.items()}
-    app.config["ALEMBIC_CONTEXT"] = {
-        "render_as_batch": True,
-        "compare_type": True,
-        "user_module_prefix": "database.",
-        "include_name": lambda name, kind, parents: kind != "table" or not name.startswith(UNMODELLED),
-    }
+    app.config["ALEMBIC_CONTEXT"] = {"render_as_batch": True, "compare_type": True, "user_module_prefix": "database."}
+    app.config["ALEMBIC_CONTEXT"]["include_name"] = lambda name, kind, _: (
+        kind != "table" or not name.startswith(UNMODELLED)
+    )
     db.init_app(app)
     # The extension closes asynchronous sessions, of which we have none, in an event loop of its own at every request.
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]

@@ -3,9 +3,9 @@
 Both carry the trace id; neither carries internals.
 """
 
-from __future__ import annotations
-
 import logging
+import tomllib
+from pathlib import Path
 
 from flask import Flask, Response, current_app, json, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
@@ -15,24 +15,7 @@ from app.observability import metrics, trace_id, tracing
 
 logger = logging.getLogger(__name__)
 
-EXPLANATIONS = {
-    400: "The request could not be understood.",
-    401: "Please sign in first.",
-    403: "This is not yours to see.",
-    404: "There is nothing here.",
-    405: "This address does not take that kind of request.",
-    409: "That does not fit what is going on right now.",
-    413: "That is too large.",
-    415: "That kind of content is not accepted.",
-    422: "Some of the values were not accepted.",
-    429: "Too many requests; please wait a moment.",
-    500: "Something went wrong on our side.",
-    502: "A service behind this site did not answer.",
-    503: "The site is busy; please try again in a moment.",
-}
-
-
-EXPIRED = "This page has been open for too long. Go back, reload it and send it once more; nothing has been changed."
+EXPLANATIONS = tomllib.loads(Path(__file__).with_name("errors.toml").read_text("utf-8"))
 
 
 class Problem(HTTPException):
@@ -46,27 +29,18 @@ class Problem(HTTPException):
 def wants_html() -> bool:
     """Whether the client is a browser that shows a page, rather than ``fetch`` or an API client."""
     accepted = request.accept_mimetypes
-    return (
-        accepted["text/html"] > 0
-        and "text/html" in request.headers.get("Accept", "")
-        and accepted.best != "application/json"
-    )
+    return "text/html" in accepted.values() and accepted["text/html"] > 0 and accepted.best != "application/json"
 
 
 def answer(error: HTTPException) -> Response:
     """Turn *error* into a page or a problem, with its status and ``Retry-After``."""
     if error.response is not None:
         return make_response(error.response)
-    code = error.code or 500
-    detail = EXPIRED if isinstance(error, CSRFError) else (isinstance(error, Problem) and error.description)
-    detail = detail or EXPLANATIONS.get(code, "")
-    problem = {
-        "type": kind if ":" in (kind := _kind(error)) else f"urn:problem:{kind}",
-        "title": error.name,
-        "status": code,
-        "detail": detail,
-        "trace_id": trace_id(),
-    }
+    code, kind = error.code or 500, _kind(error)
+    own = error.description if isinstance(error, Problem) else None
+    detail = own or EXPLANATIONS.get(kind) or EXPLANATIONS.get(str(code), "")
+    problem = {"type": kind if ":" in kind else f"urn:problem:{kind}", "title": error.name, "status": code}
+    problem |= {"detail": detail, "trace_id": trace_id()}
     if wants_html():
         response = make_response(render_template("error.html", **problem), code)
     else:

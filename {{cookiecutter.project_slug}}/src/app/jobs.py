@@ -12,9 +12,9 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import update_wrapper
-from typing import Any, Generic, ParamSpec
+from typing import Any, ClassVar, Generic, ParamSpec
 
 import click
 import logfire
@@ -45,22 +45,19 @@ KEEP_DEAD = timedelta(days=30)
 SILENT_AFTER = timedelta(minutes=5)
 
 
+@dataclass(eq=False)
 class Job(Generic[Parameters]):
     """A function that can be queued; its arguments must be JSON values, or become so and back by their annotations."""
 
-    registry: dict[str, Job[...]] = {}  # noqa: RUF012 (one of all jobs, by name)
+    function: Callable[Parameters, object]
+    retries: int
+    every: timedelta | None = None
+    delay: timedelta | None = None
+    registry: ClassVar[dict[str, Job[...]]] = {}
 
-    def __init__(
-        self,
-        function: Callable[Parameters, object],
-        retries: int,
-        every: timedelta | None = None,
-        delay: timedelta | None = None,
-    ):
-        self.name = f"{function.__module__}.{function.__name__}"
-        self.function, self.retries, self.every, self.delay = function, retries, every, delay
+    def __post_init__(self) -> None:
+        self.name = f"{self.function.__module__}.{self.function.__name__}"
         self.registry[self.name] = self
-        update_wrapper(self, function)
 
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> object:
         return self.function(*args, **kwargs)
@@ -115,14 +112,13 @@ class Queue(Huey):  # type: ignore[misc]
     def _bury(self, signal: str, call: Any, error: Exception) -> None:
         if not call.retries:
             name, args, kwargs, _ = call.args
-            self.put(
-                f"dead:{call.id}", {"job": name, "args": args, "kwargs": kwargs, "error": repr(error), "at": now()}
-            )
+            told = {"job": name, "args": args, "kwargs": kwargs, "error": repr(error), "at": now()}
+            self.put(f"dead:{call.id}", told)
 
     def entries(self, prefix: str) -> dict[str, Any]:
         """What is stored under keys that begin with *prefix*."""
-        items = {key.decode() if isinstance(key, bytes) else key: value for key, value in self.all_results().items()}
-        return {key: self.serializer.deserialize(value) for key, value in items.items() if key.startswith(prefix)}
+        items = ((key.decode() if isinstance(key, bytes) else key, value) for key, value in self.all_results().items())
+        return {key: self.serializer.deserialize(value) for key, value in items if key.startswith(prefix)}
 
     def tick(self, moment: datetime) -> None:
         """Queue the periodic jobs whose span has begun at *moment*, unless another process has."""
@@ -180,11 +176,11 @@ class _Clock(Scheduler):  # type: ignore[misc]
 
 class _Consumer(Consumer):  # type: ignore[misc]
     scheduler_class = _Clock
+    embedded = False
 
-
-class _Embedded(_Consumer):
     def _set_signal_handlers(self) -> None:
-        """The signals are the web server's."""
+        if not self.embedded:  # else the signals are the web server's
+            super()._set_signal_handlers()
 
 
 def start_embedded(app: Flask, patience: float) -> Callable[[], None]:
@@ -196,7 +192,8 @@ def start_embedded(app: Flask, patience: float) -> Callable[[], None]:
     with app.app_context():
         if not isinstance(queue().storage, SqliteStorage):
             return lambda: None
-        consumer = _Embedded(queue(), workers=THREADS, max_delay=IDLE_SECONDS, shutdown_timeout=patience)
+        consumer = _Consumer(queue(), workers=THREADS, max_delay=IDLE_SECONDS, shutdown_timeout=patience)
+    consumer.embedded = True
     consumer.start()
     return lambda: consumer.stop(graceful=True)
 
@@ -238,16 +235,20 @@ def _ready() -> str:
     return f"degraded: {failed} jobs failed for good; see `flask jobs dead`" if failed else "ok"
 
 
-cli = AppGroup("jobs", invoke_without_command=True, help="Work on jobs until told to stop (SIGTERM).")
+@click.group("jobs", cls=AppGroup, invoke_without_command=True)
+@with_appcontext
+def cli() -> None:
+    """Work on jobs until told to stop; SIGTERM lets those that run finish."""
+    if click.get_current_context().invoked_subcommand is None:
+        _Consumer(queue(), workers=THREADS, max_delay=IDLE_SECONDS, graceful_signal="TERM").run()
 
 
 @cli.command("dead")
 def list_dead() -> None:
     """Show the jobs that failed for good."""
     for key, job in dead().items():
-        click.echo(
-            f"{key.removeprefix('dead:')} {job['at']} {job['job']} {job['args']} {job['kwargs']}: {job['error']}"
-        )
+        told = " ".join(str(job[name]) for name in ("at", "job", "args", "kwargs"))
+        click.echo(f"{key.removeprefix('dead:')} {told}: {job['error']}")
 
 
 @cli.command("retry")
@@ -256,16 +257,6 @@ def retry_dead() -> None:
     for key, job in dead().items():
         queue().send(Job.registry[job["job"]], job["args"], job["kwargs"])
         queue().delete(key)
-
-
-@with_appcontext
-def work() -> None:
-    """Work on jobs in this process until SIGTERM, which lets those that run finish."""
-    if click.get_current_context().invoked_subcommand is None:
-        _Consumer(queue(), workers=THREADS, max_delay=IDLE_SECONDS, graceful_signal="TERM").run()
-
-
-cli.callback = work
 
 
 def init_app(app: Flask) -> None:

@@ -1,13 +1,9 @@
 """Mail by one setting, MAIL_URL; without it (development only) a mail is written to the log."""
 
-from __future__ import annotations
-
 import logging
 import smtplib
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
-
-from flask import Flask
 
 from app.config import current as settings
 
@@ -33,7 +29,3 @@ def send(recipient: str, subject: str, text: str, html: str | None = None) -> No
         if url.username:
             server.login(unquote(url.username), unquote(url.password or ""))
         server.send_message(message)
-
-
-def init_app(app: Flask) -> None:
-    app.extensions["mail.send"] = send

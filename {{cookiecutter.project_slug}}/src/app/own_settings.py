@@ -4,8 +4,6 @@ Give each a type, a bound where there is one, a description, and a line in ``.en
 ``config.current().<name>``.
 """
 
-from __future__ import annotations
-
 from pydantic_settings import BaseSettings
 
 

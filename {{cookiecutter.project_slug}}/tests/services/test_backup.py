@@ -22,7 +22,7 @@ from app.operations import backup, dumps
 
 Flasks = Callable[..., Result]
 
-SQLITE_ONLY = True  # these tests name the file
+pytestmark = pytest.mark.one_engine  # these tests name the file
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """What happens to accounts, in log, traces and metrics: who, when and what, never a password, a code or an address."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,8 +1,6 @@
 """A user's picture, the one kind of file that users bring. It is decoded, cut square, made small and encoded anew:
 of what was uploaded nothing but pixels is kept."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from pathlib import Path
 from typing import IO, Any

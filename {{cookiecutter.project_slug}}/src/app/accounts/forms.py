@@ -1,59 +1,32 @@
 """Forms that differ from Flask-Security's own."""
 
-from __future__ import annotations
-
 from typing import Any
 
+import flask_security as library
 from flask import request
 from flask_login import current_user
-from flask_security import (
-    ChangeEmailForm,
-    ChangePasswordForm,
-    ForgotPasswordForm,
-    FormInfo,
-    LoginForm,
-    MfRecoveryCodesForm,
-    MfRecoveryForm,
-    RegisterFormV2,
-    ResetPasswordForm,
-    SendConfirmationForm,
-    TwoFactorRescueForm,
-    TwoFactorSetupForm,
-    TwoFactorVerifyCodeForm,
-    VerifyForm,
-)
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, RadioField, StringField, ValidationError
 
 LONGEST_VALUE = 1024
-
-
-class SignInForm(LoginForm):
-    """Without "remember me": such a cookie would sign in after its session row has ended."""
-
-    remember = None
-
-
-class NewPasswordForm(ChangePasswordForm):
-    """The new password once: a mistake is repaired by a mailed link."""
-
-    new_password_confirm = None
-
-
-class ForgottenPasswordForm(ResetPasswordForm):
-    password_confirm = None
-
-
-class AppSetupForm(TwoFactorSetupForm):
-    """One method, an authenticator app, so there is nothing to choose."""
-
-    setup = HiddenField()
-
-
-class NoRescueForm(TwoFactorRescueForm):
-    """Never shown: a recovery code is the one other way."""
-
-    help_setup = RadioField(choices=[])
+# Flask-Security's forms that are reachable, and what is different in ours.
+FORMS: dict[str, tuple[type[Any], dict[str, Any]]] = {
+    "login_form": (library.LoginForm, {"remember": None}),  # that cookie would sign in after its session row has ended
+    "register_form": (library.RegisterFormV2, {}),
+    "verify_form": (library.VerifyForm, {}),
+    "send_confirmation_form": (library.SendConfirmationForm, {}),
+    "forgot_password_form": (library.ForgotPasswordForm, {}),
+    # A new password is asked for once: a mistake is repaired by a mailed link.
+    "reset_password_form": (library.ResetPasswordForm, {"password_confirm": None}),
+    "change_password_form": (library.ChangePasswordForm, {"new_password_confirm": None}),
+    "change_email_form": (library.ChangeEmailForm, {}),
+    # An authenticator app is the one method, and a recovery code the one other way.
+    "two_factor_setup_form": (library.TwoFactorSetupForm, {"setup": HiddenField()}),
+    "two_factor_rescue_form": (library.TwoFactorRescueForm, {"help_setup": RadioField(choices=[])}),
+    "two_factor_verify_code_form": (library.TwoFactorVerifyCodeForm, {}),
+    "mf_recovery_form": (library.MfRecoveryForm, {}),
+    "mf_recovery_codes_form": (library.MfRecoveryCodesForm, {}),
+}
 
 
 class DeletionForm(FlaskForm):  # type: ignore[misc]
@@ -77,23 +50,6 @@ class Strict:
         return bool(super().validate(**kwargs))  # type: ignore[misc]
 
 
-FORMS: dict[str, type[Any]] = {
-    "login_form": SignInForm,
-    "change_password_form": NewPasswordForm,
-    "reset_password_form": ForgottenPasswordForm,
-    "two_factor_setup_form": AppSetupForm,
-    "two_factor_rescue_form": NoRescueForm,
-    "register_form": RegisterFormV2,
-    "verify_form": VerifyForm,
-    "forgot_password_form": ForgotPasswordForm,
-    "send_confirmation_form": SendConfirmationForm,
-    "change_email_form": ChangeEmailForm,
-    "two_factor_verify_code_form": TwoFactorVerifyCodeForm,
-    "mf_recovery_form": MfRecoveryForm,
-    "mf_recovery_codes_form": MfRecoveryCodesForm,
-}
-
-
 def init_app(security: Any) -> None:
-    for name, form in FORMS.items():
-        security.set_form_info(name, FormInfo(cls=type(form.__name__, (Strict, form), {})))
+    for name, (form, different) in FORMS.items():
+        security.set_form_info(name, library.FormInfo(cls=type(form.__name__, (Strict, form), different)))

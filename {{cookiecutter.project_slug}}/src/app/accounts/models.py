@@ -1,7 +1,5 @@
 """Users and their sessions."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """A user's own data: all of it as one JSON file, or gone. Upper rooms register what else belongs to a user."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

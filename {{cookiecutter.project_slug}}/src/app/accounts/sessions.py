@@ -1,10 +1,9 @@
 """Sign-in by session row: the cookie carries a random token, the database its hash, and one query finds both the
 session and its user. A session that is ended, idle too long or too old signs nobody in, whatever cookie is shown."""
 
-from __future__ import annotations
-
 import hashlib
 import secrets
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,7 +17,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from app.accounts.models import User, UserSession
 from app.config import Settings
 from app.config import current as settings
-from app.database import db, new_id, now, transaction
+from app.database import db, new_id, now, reading, transaction
 from app.observability import tracing
 from app.security.limits import know_device
 from app.security.markdown import clean_text
@@ -37,24 +36,26 @@ def _hash(token: str) -> str:
 
 
 def is_alive(settings: Settings) -> ColumnElement[bool]:
-    return (UserSession.last_seen_at > now() - settings.session_idle) & (
-        UserSession.created_at > now() - settings.session_absolute
-    )
+    idle, age = timedelta(hours=settings.session_idle_hours), timedelta(hours=settings.session_absolute_hours)
+    return (UserSession.last_seen_at > now() - idle) & (UserSession.created_at > now() - age)
 
 
 def load_user(token: str) -> User | None:
     """The user of the living session that *token* belongs to; Flask-Login's user loader."""
     query = select(UserSession).where(UserSession.token_hash == _hash(token), is_alive(settings()))
-    row = db.session.scalar(query, bind_arguments={"bind": db.engines["reader"]})
+    # A route that writes would hold the reader's connection beside the writer's until its end, and exhaust the pool.
+    with nullcontext(db.session) if g.get("reads_only") else reading() as reader:
+        row = reader.scalar(query)
     if row is None or not row.user.active:
         return None
+    user = db.session.merge(row.user, load=False)
     g.session_id = row.id
     tracing.identify(row.user_id)
     g.fs_authn_via, g.fs_paa = "session", session.get("fs_paa", 0)  # Flask-Security asks for these
     if now() - row.last_seen_at > LAST_SEEN_EVERY:
         with transaction() as writer:
             writer.execute(update(UserSession).where(UserSession.id == row.id).values(last_seen_at=now()))
-    return row.user
+    return user
 
 
 def begin(sender: Any, user: User, **_: Any) -> None:
@@ -62,13 +63,8 @@ def begin(sender: Any, user: User, **_: Any) -> None:
     end_current()
     db.session.flush()  # a new account gets its id
     token = secrets.token_urlsafe(32)
-    row = UserSession(
-        id=new_id(),
-        token_hash=_hash(token),
-        user_id=user.id,
-        address=request.remote_addr or "",
-        user_agent=clean_text(request.user_agent.string)[:200],
-    )
+    row = UserSession(id=new_id(), token_hash=_hash(token), user_id=user.id, address=request.remote_addr or "")
+    row.user_agent = clean_text(request.user_agent.string)[:200]
     db.session.add(row)
     for key in ("csrf_token", "_flashes"):
         session.pop(key, None)
@@ -79,19 +75,21 @@ def begin(sender: Any, user: User, **_: Any) -> None:
     db.session.commit()
 
 
+def _end(*which: ColumnElement[bool]) -> bool:
+    ended = db.session.execute(delete(UserSession).where(*which).returning(UserSession.id)).first() is not None
+    db.session.commit()
+    return ended
+
+
 def end_current(*_: Any, **__: Any) -> None:
     """End the session that this request's cookie names."""
     if (session_id := g.pop("session_id", None)) is not None:
-        db.session.execute(delete(UserSession).where(UserSession.id == session_id))
-        db.session.commit()
+        _end(UserSession.id == session_id)
 
 
 def end(user: User, session_id: UUID) -> bool:
     """End one session of a user; False when they have no such session."""
-    own = delete(UserSession).where(UserSession.id == session_id, UserSession.user_id == user.id)
-    ended = db.session.scalar(own.returning(UserSession.id)) is not None
-    db.session.commit()
-    if ended:
+    if ended := _end(UserSession.id == session_id, UserSession.user_id == user.id):
         session_ended.send(current_app._get_current_object(), user=user)  # type: ignore[attr-defined]
     return ended
 
@@ -99,8 +97,7 @@ def end(user: User, session_id: UUID) -> bool:
 def end_others(sender: Any, user: User, **_: Any) -> None:
     """End every session of a user but this request's own: how they sign in has changed."""
     mine = g.get("session_id") if current_user == user else None
-    db.session.execute(delete(UserSession).where(UserSession.user_id == user.id, UserSession.id.is_distinct_from(mine)))
-    db.session.commit()
+    _end(UserSession.user_id == user.id, UserSession.id.is_distinct_from(mine))
 
 
 def _after_reset(sender: Any, user: User, **_: Any) -> None:

@@ -1,7 +1,5 @@
 """TOTP codes and recovery codes: encrypted with the secret key, each usable once, the QR code as inline SVG."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from typing import Any
@@ -29,10 +27,8 @@ def options(settings: Settings) -> dict[str, Any]:
     """What Flask-Security needs to know; secrets are tagged by their own hash, so that a rotated key finds its own."""
     keys = _keys(settings)
     tags = {hashlib.sha256(key).hexdigest()[:12]: key.hex() for key in keys}
-    return {
-        "SECURITY_TOTP_SECRETS": tags,
-        "SECURITY_MULTI_FACTOR_RECOVERY_CODES_KEYS": [base64.urlsafe_b64encode(key) for key in keys],
-    }
+    codes = [base64.urlsafe_b64encode(key) for key in keys]
+    return {"SECURITY_TOTP_SECRETS": tags, "SECURITY_MULTI_FACTOR_RECOVERY_CODES_KEYS": codes}
 
 
 class OneTimeCodes(Totp):

@@ -1,7 +1,5 @@
 """The settings page; sessions, data export and deletion. What else it links to is Flask-Security's."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID

@@ -1,16 +1,13 @@
 """The operators' page, for accounts that ``flask admin`` has made administrators."""
 
-from __future__ import annotations
-
 import click
 from flask import Flask
 from flask.cli import with_appcontext
 from sqlalchemy import update
 
 from app.accounts.models import User
-from app.admin import views
+from app.admin import activity
 from app.database import transaction
-from app.security import access
 
 
 @click.command("admin")
@@ -28,7 +25,5 @@ def command(email: str, revoke: bool) -> None:
 
 def init_app(app: Flask) -> None:
     app.cli.add_command(command)
-    app.jinja_env.globals["analytics"] = app.extensions["settings"].analytics
     if app.extensions["settings"].analytics:
-        app.register_blueprint(views.bp)
-        access.register(app, views.ACCESS)
+        app.register_blueprint(activity.bp)

@@ -1,15 +1,16 @@
-"""Rolls activity up into daily and weekly figures, so that the page never counts messages.
+"""What people do with the chat: rolled up into daily and weekly figures, so that no page counts messages, and shown as
+charts drawn on the server, with the tables they come from.
 
 Ids are ordered by creation, so a span of time is a range of the primary key. Days and weeks that are over for long
 stay as they were counted: what is deleted later does not change them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
@@ -18,7 +19,7 @@ from app.accounts.models import User
 from app.admin.models import DailyActivity, WeeklyRetention
 from app.chat.models import Conversation, Feedback, Run, RunStatus
 from app.config import current as settings
-from app.database import id_at, now, reading, transaction
+from app.database import db, id_at, now, reading, transaction
 
 DAYS, WEEKS = 90, 12
 FAILED = (RunStatus.ERROR, RunStatus.INTERRUPTED)
@@ -52,12 +53,9 @@ def count_day(session: Session, day: date) -> DailyActivity:
     )  # fmt: skip
     votes = of(Feedback, Feedback.message_id, _times(Feedback.rating > 0), _times(Feedback.rating < 0))
     names = ("active_users", "answers", "errors", "input_tokens", "output_tokens", "cost", "liked", "disliked")
-    return DailyActivity(
-        day=day,
-        new_users=of(User, User.id, func.count())[0],
-        conversations=of(Conversation, Conversation.id, func.count())[0],
-        **dict(zip(names, (*runs, *votes), strict=True)),
-    )
+    new = {"new_users": of(User, User.id, func.count())[0]}
+    new |= {"conversations": of(Conversation, Conversation.id, func.count())[0]}
+    return DailyActivity(day=day, **new, **dict(zip(names, (*runs, *votes), strict=True)))
 
 
 def count_weeks(session: Session, week: date) -> Iterator[WeeklyRetention]:
@@ -87,3 +85,19 @@ def roll_up() -> None:
     with transaction() as session:
         for row in new:
             session.merge(row)
+
+
+bp = Blueprint("admin", __name__, url_prefix="/admin")
+
+
+@bp.get("/activity")
+def activity() -> ResponseReturnValue:
+    today = now().date()
+    first = today - (DAYS - 1) * DAY
+    counted = {row.day: row for row in db.session.scalars(select(DailyActivity).where(DailyActivity.day >= first))}
+    days = [first + number * DAY for number in range(DAYS)]
+    cohorts = [monday(today) - number * WEEK for number in range(WEEKS)]
+    query = select(WeeklyRetention).where(WeeklyRetention.cohort >= cohorts[-1])
+    retention = {(row.cohort, row.week): row for row in db.session.scalars(query)}
+    by_week = {"cohorts": cohorts, "retention": retention, "step": WEEK}
+    return render_template("admin/activity.html", days=days, counted=counted, **by_week)

@@ -1,7 +1,5 @@
 """Activity, counted: no row says anything about a person."""
 
-from __future__ import annotations
-
 from datetime import date
 from decimal import Decimal
 

@@ -1,10 +1,8 @@
 """The chat: conversations, the agent, and runs that answer whether or not anyone is listening."""
 
-from __future__ import annotations
-
 from flask import Flask
 
-from app.chat import message_views, own_data
+from app.chat import export, message_views
 from app.chat.runner import Runner
 from app.chat.streams import Streams
 from app.observability import metrics
@@ -20,4 +18,4 @@ def init_app(app: Flask) -> None:
     metrics.LOOP_LAG.watch(runner.loop.lag)
     metrics.EVENT_LOG.watch(lambda: runner.log.size)
     app.register_blueprint(message_views.bp)
-    own_data.init_app(app)
+    export.init_app(app)

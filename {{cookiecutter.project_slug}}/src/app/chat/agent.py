@@ -4,8 +4,6 @@ Only text that you write belongs into the instructions: nothing secret, since a 
 and no user's text. What a tool returns is data, never an order.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from pydantic_ai import Agent

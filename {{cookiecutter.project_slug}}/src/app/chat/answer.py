@@ -13,91 +13,39 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from app.chat import failures
-from app.chat.models import Message, Run, RunStatus, ToolCall
+from app.chat.models import Message, Run, ToolCall
 from app.database import new_id, now
 from app.security.markdown import clean_text, render_markdown, split_blocks
 
 PARSE_SHARE = 0.05  # of the time may go into parsing a growing block, however long it gets
 
-STATUS_NOTES = {
-    RunStatus.STOPPED: "You stopped this answer.",
-    RunStatus.INTERRUPTED: "This answer was interrupted.",
-    RunStatus.ERROR: "This answer could not be finished.",
-}
-GIVEN_CHARS = 80  # of a call's arguments stand beside its name
-STEP_STATES = {
-    "running": "Using",
-    "done": "Used",
-    "waiting": "Wants to use",
-    "approved": "Approved:",
-    "denied": "Not allowed:",
-}
+_pieces: Any = Environment(loader=PackageLoader("app"), autoescape=True).get_template("chat/_answer.html").module
 
 
-DETAILS = Markup(
-    '<details class="about"><summary>{summary}</summary>'
-    "<dl><dt>Time</dt><dd>{took}</dd><dt>Trace</dt><dd><code>{trace_id}</code></dd></dl></details>"
-)
-
-
-def _given(call: ToolCall) -> dict[str, str]:
+def _given(call: ToolCall) -> list[tuple[str, str]]:
     """The arguments of a call as people read them; a model may also have written something else than an object."""
     try:
         values = dict(json.loads(call.arguments or "{}"))
     except (TypeError, ValueError):
         values = {"arguments": call.arguments}
-    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
-    return {clean_text(name): clean_text(text) for name, text in texts.items()}
+    texts = ((name, value if isinstance(value, str) else json.dumps(value)) for name, value in values.items())
+    return [(clean_text(name), clean_text(text)) for name, text in texts]
 
 
 def render_step(call: ToolCall) -> Markup:
     """A tool step: what was called with what, and what came of it."""
-    given = _given(call)
-    short = ", ".join(f"{name}: {text}" for name, text in given.items())
-    shown = ["\n".join(f"{name}: {text}" for name, text in given.items()), clean_text(call.result or "")]
-    return Markup('<details class="step" data-status="{}"><summary>{} <code>{}</code> {}</summary>{}</details>').format(
-        call.status,
-        STEP_STATES.get(call.status, "Failed:"),
-        call.name,
-        short if len(short) <= GIVEN_CHARS else f"{short[:GIVEN_CHARS]}…",
-        Markup("").join(Markup("<pre>{}</pre>").format(text) for text in shown if text),
-    )
-
-
-def render_approval(call: ToolCall, token: str) -> Markup:
-    """The question whether a tool may be used. It names the call; what would be done stays on the server."""
-    arguments = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*pair) for pair in _given(call).items())
-    return Markup(
-        '<form class="approval" method="post" action="/tool-calls/{id}/decision" data-action="decide">'
-        '<input type="hidden" name="csrf_token" value="{token}">'
-        '<p class="approval-question">May the assistant use <code>{name}</code>?</p><dl>{arguments}</dl>'
-        '<label for="reason-{id}">Reason, if not <span class="fine">(optional)</span></label>'
-        '<input id="reason-{id}" name="reason" maxlength="500" autocomplete="off">'
-        '<div class="approval-buttons"><button class="button" name="decision" value="approve">Approve</button>'
-        '<button class="button quiet" name="decision" value="deny">Deny</button></div></form>'
-    ).format(id=call.id, token=token, name=call.name, arguments=arguments)
+    step: Markup = _pieces.step(call, _given(call), clean_text(call.result or ""))
+    return step
 
 
 def render_footer(run: Run, undecided: Sequence[ToolCall] = (), token: str = "") -> Markup:
     """What is said below an answer that has ended or waits: how it stands, what is to be decided, what it cost."""
-    notes = [render_approval(call, token) for call in undecided]
-    if note := failures.NOTES.get(run.error or "") or STATUS_NOTES.get(RunStatus(run.status)):
-        notes.append(Markup('<p class="note" data-status="{}">{}</p>').format(run.status, note))
-    if run.status != RunStatus.WAITING and (run.output_tokens is not None or run.status == RunStatus.DONE):
-        tokens = "unknown" if run.output_tokens is None else f"{(run.input_tokens or 0) + run.output_tokens:,}"
-        cost = "unknown" if run.cost is None else f"${run.cost:.4f}"
-        summary = " · ".join(filter(None, (run.model, f"{tokens} tokens", f"cost {cost}")))
-        notes.append(DETAILS.format(summary=summary, took=_seconds(run), trace_id=run.trace_id or "none"))
-    return Markup("").join(notes)
-
-
-def _seconds(run: Run) -> str:
-    times = run.started_at, run.first_token_at, run.finished_at
-    first, whole = (f"{(at - times[0]).total_seconds():.1f} s" if at and times[0] else "unknown" for at in times[1:])
-    return f"{whole}, first words after {first}"
+    questions = (_pieces.approval(call, _given(call), token) for call in undecided)
+    return Markup("").join((*questions, _pieces.ending(run, failures.note(run.error))))
 
 
 @lru_cache(maxsize=1000)

@@ -1,32 +1,22 @@
 """Asks the agent. The one module that imports it, and so Pydantic AI: at the first question, not at the start."""
 
-from __future__ import annotations
-
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from uuid import UUID
 
+import pydantic_ai as ai
 from flask import Flask
 from genai_prices import Usage, calc_price
-from pydantic_ai import (
-    Agent,
-    AgentRunResult,
-    DeferredToolRequests,
-    DeferredToolResults,
-    ModelSettings,
-    ToolApproved,
-    ToolDenied,
-    UsageLimits,
-)
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models import Model, infer_model
 from pydantic_ai.models.concurrency import limit_model_concurrency
 from pydantic_ai.models.fallback import FallbackModel
+from sqlalchemy.orm import Session
 
 from app.chat.agent import agent
 from app.chat.tools import Deps
@@ -35,12 +25,7 @@ from app.config import Settings
 from app.database import reading, transaction
 from app.observability import tracing
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy.orm import Session
-
-Ask = Callable[..., Awaitable[AgentRunResult[str | DeferredToolRequests]]]
+Ask = Callable[..., Awaitable[ai.AgentRunResult[str | ai.DeferredToolRequests]]]
 Decisions = Mapping[str, str | None]  # by the tool call's id: None for an approval, else why it is denied
 SDK_LOGGERS = ("openai", "anthropic", "google_genai", "groq", "botocore", "httpx2", "httpcore2")  # DEBUG tells prompts
 _lock = threading.Lock()
@@ -82,12 +67,12 @@ def price_of(model: str) -> Price:
     return price
 
 
-titler = Agent(name="titles", instructions="Answer with a title of two to six words for a chat that begins so.")
+titler = ai.Agent(name="titles", instructions="Answer with a title of two to six words for a chat that begins so.")
 
 
 async def title_of(app: Flask, question: str) -> str:
     """A short title for a conversation that begins with *question*."""
-    limits = UsageLimits(request_limit=1)
+    limits = ai.UsageLimits(request_limit=1)
     async with titler.run_stream(question[:2000], model=model_of(app), usage_limits=limits) as result:
         return await result.get_output()
 
@@ -99,9 +84,9 @@ def on_behalf_of(app: Flask, user_id: UUID) -> Ask:
     if "agent_is_traced" not in app.extensions:
         app.extensions["agent_is_traced"] = True
         tracing.instrument_agent(settings.trace_content)
-    limits = UsageLimits(request_limit=settings.max_requests_per_run, total_tokens_limit=settings.max_tokens_per_run)
+    limits = ai.UsageLimits(request_limit=settings.max_requests_per_run, total_tokens_limit=settings.max_tokens_per_run)
     # Retries happen in the provider's SDK and nowhere else; all of them together must bring a first word in time.
-    patience = ModelSettings(max_retries=settings.model_retries, first_event_timeout=settings.first_token_seconds)
+    patience = ai.ModelSettings(max_retries=settings.model_retries, first_event_timeout=settings.first_token_seconds)
 
     @contextmanager
     def within(opened: Callable[[], AbstractContextManager[Session]]) -> Iterator[Session]:
@@ -112,20 +97,14 @@ def on_behalf_of(app: Flask, user_id: UUID) -> Ask:
 
     async def ask(
         question: str | None, earlier: list[ModelMessage], decisions: Decisions, handler: Any
-    ) -> AgentRunResult[str | DeferredToolRequests]:
-        approvals: dict[str, bool | ToolApproved | ToolDenied] = {
-            call: True if denial is None else ToolDenied(denial) for call, denial in decisions.items()
+    ) -> ai.AgentRunResult[str | ai.DeferredToolRequests]:
+        approvals: dict[str, bool | ai.ToolApproved | ai.ToolDenied] = {
+            call: True if denial is None else ai.ToolDenied(denial) for call, denial in decisions.items()
         }
-        return await agent.run(
-            question,
-            output_type=[str, DeferredToolRequests],
-            message_history=earlier,
-            deferred_tool_results=DeferredToolResults(approvals=approvals) if approvals else None,
-            deps=deps,
-            model=model,
-            model_settings=patience,
-            usage_limits=limits,
-            event_stream_handler=handler,
-        )
+        decided = ai.DeferredToolResults(approvals=approvals) if approvals else None
+        told: dict[str, Any] = {"message_history": earlier, "deferred_tool_results": decided, "deps": deps}
+        how: dict[str, Any] = {"model": model, "model_settings": patience, "usage_limits": limits}
+        answers = [str, ai.DeferredToolRequests]
+        return await agent.run(question, output_type=answers, event_stream_handler=handler, **told, **how)
 
     return ask

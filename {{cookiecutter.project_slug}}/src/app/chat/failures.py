@@ -1,51 +1,27 @@
 """What went wrong with a model's answer: one word for the row, one sentence for people, nothing of it in the log."""
 
-from __future__ import annotations
-
+import tomllib
 import traceback
+from pathlib import Path
 from typing import Any
 
-# Exceptions of Pydantic AI by name, the nearest class first: it is not imported here. "model" is everything else.
-CODES = {
-    "TimeoutError": "timeout",
-    "ModelRequestTimeout": "timeout",
-    "ModelTimeoutError": "timeout",
-    "ModelAPIError": "connection",
-    "ModelRateLimitError": "busy",
-    "ModelUnavailableError": "busy",
-    "ModelServerError": "busy",
-    "ModelRequestRejectedError": "unavailable",
-    "ModelAuthenticationError": "unavailable",
-    "ModelQuotaExceededError": "unavailable",
-    "ContentFilterError": "refused",
-    "UsageLimitExceeded": "limit",
-    "BudgetSpentError": "budget",
-    "AnswerTooLongError": "length",
-}
-NOTES = {
-    "timeout": "The model took too long to answer.",
-    "connection": "The connection to the model broke.",
-    "busy": "The model is overloaded just now; please try again in a moment.",
-    "unavailable": "The model is not available; whoever runs this site has to look at its settings.",
-    "refused": "The model declined to answer.",
-    "limit": "The answer needed more steps than are allowed.",
-    "length": "The answer was cut off where it grew too long.",
-    "budget": "Your budget for today is spent; it is renewed at midnight UTC.",
-    "model": "The model sent something that cannot be understood.",
-    "save": "The answer could not be saved.",
-}
+FAILURES = tomllib.loads(Path(__file__).with_name("failures.toml").read_text("utf-8"))
+FATAL_ENDINGS = ("refused", "model", "connection")
+_CODES = {name: code for code, failure in FAILURES.items() for name in failure["exceptions"]}
+
+
+def note(code: str | None) -> str:
+    """The sentence for a failure; nothing for none."""
+    return str(FAILURES[code]["note"]) if code in FAILURES else ""
 
 
 def code_of(error: BaseException) -> str:
-    """The key of ``NOTES`` for what ended a run; of a chain of models it is the last one's."""
+    """The word for what ended a run; of a chain of models it is the last one's, of an exception its nearest class's."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[-1]
     if isinstance(error.__cause__, ValueError):  # it arrived, and could not be parsed
         return "model"
-    return next((CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in CODES), "model")
-
-
-FATAL_ENDINGS = ("refused", "model", "connection")
+    return next((_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _CODES), "model")
 
 
 def ending_of(result: Any) -> str | None:

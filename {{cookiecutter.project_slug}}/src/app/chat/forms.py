@@ -1,7 +1,5 @@
 """What the chat page sends."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from flask import request
@@ -40,11 +38,8 @@ class FeedbackForm(FlaskForm):  # type: ignore[misc]
 
 
 class TitleForm(FlaskForm):  # type: ignore[misc]
-    title = StringField(
-        "Title",
-        filters=[_clean],
-        validators=[DataRequired("Please give it a name."), Length(max=Conversation.title.type.length)],
-    )
+    _rules = DataRequired("Please give it a name."), Length(max=Conversation.title.type.length)
+    title = StringField("Title", _rules, [_clean])
 
 
 def accepted(form: FlaskForm) -> FlaskForm:

@@ -84,11 +84,8 @@ def waiting(session: Session, answer_id: UUID) -> tuple[list[ModelMessage], dict
     from pydantic_ai.messages import ModelMessagesTypeAdapter
 
     answer = session.get_one(Message, answer_id, options=[undefer(Message.model_messages)])
-    decided = (
-        select(ToolCall.call_id, Approval.approved, Approval.reason)
-        .join(Approval)
-        .where(ToolCall.message_id == answer_id, ToolCall.finished_at.is_(None))
-    )
+    decided = select(ToolCall.call_id, Approval.approved, Approval.reason).join(Approval)
+    decided = decided.where(ToolCall.message_id == answer_id, ToolCall.finished_at.is_(None))
     decisions = {
         call_id: None if approved else f"The user does not allow this. {reason or ''}".strip()
         for call_id, approved, reason in session.execute(decided)

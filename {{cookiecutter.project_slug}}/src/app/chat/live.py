@@ -18,6 +18,7 @@ from app.chat.models import Run, RunStatus, ToolCall
 from app.chat.saving import Snapshot
 from app.chat.usage import Meter
 from app.database import now
+from app.observability import metrics
 
 if TYPE_CHECKING:
     from pydantic_ai import AgentRunResult
@@ -83,7 +84,7 @@ class LiveRun:
                         self.answer.set_step(call.tool_call_id, "waiting")
                 if self.first_token_at is None and self.answer.waiting:
                     self.first_token_at = now()
-                    telemetry.first_token(self)
+                    metrics.FIRST_TOKEN.record(time.monotonic() - self.began)
                     await publish(self)
 
         return handle
@@ -111,17 +112,10 @@ class LiveRun:
             return None
         self.saved_number, self.saved_at = self.number, time.monotonic()
         outcome = {"status": self.status, "error": self.error, "first_token_at": self.first_token_at}
-        return Snapshot(
-            self.id,
-            self.conversation_id,
-            self.answer_id,
-            self.answer.text,
-            self.number,
-            self.answer.changed_steps(),
-            None if self.running else outcome,
-            [*self.before, *(self.result.new_messages() if self.result else ())],
-            self.meter,
-        )
+        written = self.answer.text, self.number, self.answer.changed_steps()
+        ended = None if self.running else outcome
+        messages = [*self.before, *(self.result.new_messages() if self.result else ())]
+        return Snapshot(self.id, self.conversation_id, self.answer_id, *written, ended, messages, self.meter)
 
     def not_saved(self, snapshot: Snapshot) -> None:
         """What *snapshot* held is still to be saved."""

@@ -3,8 +3,6 @@
 Provider clients are bound to the loop that opened their connections, so a loop per request would hang or fail.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import threading
@@ -12,10 +10,16 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 MOST_LAG = 5  # seconds; who measures waits no longer
+
+
+def detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Begin work that serves many runs; it belongs to no trace, least of all to that of the first of them."""
+    return asyncio.create_task(work, context=Context())
 
 
 class LoopThread:

@@ -1,7 +1,5 @@
 """The routes of single messages: other versions, feedback, the source, and decisions on tool calls."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 from flask import Response, abort, redirect, url_for
@@ -9,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from sqlalchemy import delete, select
 
-from app.chat import approval, history, runs
+from app.chat import history, runs
 from app.chat.forms import DecisionForm, FeedbackForm, QuestionForm, accepted
 from app.chat.models import Conversation, Feedback, Message, Run
 from app.chat.views import answer_now, bp, own, own_conversation, started
@@ -82,4 +80,4 @@ def feedback(message_id: UUID) -> ResponseReturnValue:
 @bp.post("/tool-calls/<uuid:call_id>/decision")
 def decide(call_id: UUID) -> ResponseReturnValue:
     form = accepted(DecisionForm())
-    return answer_now(approval.decide(current_user.id, call_id, form.decision.data == "approve", form.reason.data))
+    return answer_now(runs.decide(current_user.id, call_id, form.decision.data == "approve", form.reason.data))

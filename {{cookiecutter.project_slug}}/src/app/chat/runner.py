@@ -4,8 +4,6 @@ A run belongs to no connection. Its text is published to the event log every 50 
 saved twice a second; what a killed process loses is what it had not yet saved.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
@@ -15,10 +13,10 @@ from uuid import UUID
 
 from flask import Flask
 
-from app.chat import event_log, failures, history, notify, saving, telemetry, usage
+from app.chat import background, event_log, failures, history, saving, telemetry, usage
 from app.chat.answer import GrowingAnswer
 from app.chat.live import LiveRun
-from app.chat.loop import LoopThread
+from app.chat.loop import LoopThread, detached
 from app.chat.models import Message, Run, RunStatus
 from app.database import reading
 from app.errors import Problem
@@ -40,7 +38,7 @@ class Runner:
         self.settings = app.extensions["settings"]
         self.loop = LoopThread()
         redis = self.settings.redis
-        self.log: event_log.EventLog = event_log.shared(redis) if redis else event_log.MemoryLog()
+        self.log = event_log.RedisLog(redis) if redis else event_log.EventLog()
         self.live: dict[UUID, LiveRun] = {}
         self.draining = False
         self._wake = asyncio.Event()  # a run has ended
@@ -94,7 +92,7 @@ class Runner:
         await self.log.open(live.id, live.number)
         for name, helper in (("publish", self._publish), ("save", self._save)):
             if name not in self._helpers or self._helpers[name].done():
-                self._helpers[name] = telemetry.helper(helper())
+                self._helpers[name] = detached(helper())
         live.task = telemetry.start(live, self._work(live, question_id))
 
     async def _cancel(self, live: LiveRun, status: RunStatus) -> None:
@@ -182,7 +180,7 @@ class Runner:
         for run_id in stops:
             await self._cancel(lives[run_id], RunStatus.STOPPED)
         if saved and finished:
-            await asyncio.to_thread(notify.ended, self.app, [live.id for live in finished if live.id in saved])
+            await asyncio.to_thread(background.ended, self.app, [live.id for live in finished if live.id in saved])
         for live in finished:
             run = saved.get(live.id) or Run(status=RunStatus.ERROR, error="save")
             telemetry.finished(live, run, since)

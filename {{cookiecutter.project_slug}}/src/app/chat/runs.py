@@ -1,19 +1,26 @@
-"""Starting, stopping and closing runs: what the views do and what the database must agree to."""
+"""Starting and stopping runs, deciding on what they ask for, and closing those whose process is gone: what the views
+do, and what the database must agree to."""
 
-from __future__ import annotations
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+from uuid import UUID, uuid4
 
-from uuid import UUID
-
-from flask import current_app
+from flask import Flask, abort, current_app
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
-from app.chat import stale, telemetry, titles, usage
-from app.chat.models import Conversation, Message, Run, RunStatus, ToolCall
+from app.chat import background, telemetry, usage
+from app.chat.models import Approval, Conversation, Message, Run, RunStatus, ToolCall
 from app.chat.runner import Runner
 from app.config import current as settings
-from app.database import db, new_id, now
+from app.database import db, new_id, now, reading, transaction
 from app.errors import Problem
 from app.observability import tracing
 
@@ -40,20 +47,14 @@ def ask(
     runner().admit()
     usage.admit(db.session, user_id, settings())
     if conversation is None:
-        conversation = Conversation(id=new_id(), user_id=user_id, title=titles.first_title(text))
+        conversation = Conversation(id=new_id(), user_id=user_id, title=background.first_title(text))
         db.session.add(conversation)
         db.session.flush()
         if settings().chosen_model != "demo":
-            titles.suggest.enqueue(conversation.id)
-    question = Message(
-        id=new_id(),
-        conversation_id=conversation.id,
-        user_id=user_id,
-        parent_id=instead_of.parent_id if instead_of else conversation.head_id,
-        role="user",
-        text=text,
-        client_key=client_key,
-    )
+            background.suggest.enqueue(conversation.id)
+    parent_id = instead_of.parent_id if instead_of else conversation.head_id
+    question = Message(id=new_id(), parent_id=parent_id, role="user", text=text, client_key=client_key)
+    question.conversation_id, question.user_id = conversation.id, user_id
     db.session.add(question)
     return _start(conversation, question, client_key)
 
@@ -67,25 +68,13 @@ def regenerate(conversation: Conversation, answer: Message) -> Run:
 
 
 def _start(conversation: Conversation, question: Message, client_key: str | None) -> Run:
-    answer = Message(
-        id=new_id(),
-        conversation_id=conversation.id,
-        user_id=conversation.user_id,
-        parent_id=question.id,
-        role="assistant",
-    )
-    trace_id, span_id = tracing.current_ids()
-    run = Run(
-        conversation_id=conversation.id,
-        user_id=conversation.user_id,
-        answer_id=answer.id,
-        worker=stale.this_worker(),
-        trace_id=trace_id,
-        span_id=span_id,
-    )
+    mine = {"conversation_id": conversation.id, "user_id": conversation.user_id}
+    answer = Message(id=new_id(), parent_id=question.id, role="assistant", **mine)
+    run = Run(answer_id=answer.id, worker=this_worker(), **mine)
+    run.trace_id, run.span_id = tracing.current_ids()
     conversation.head_id, conversation.updated_at = answer.id, now()
     try:
-        stale.close(db.session, conversation.id)
+        close_stale(db.session, conversation.id)
         db.session.flush()
         db.session.add(answer)
         db.session.flush()
@@ -120,6 +109,103 @@ def stop(run: Run) -> None:
         db.session.commit()
     elif run.active:
         run.stop_requested = True
-        stale.close(db.session, run.conversation_id)
+        close_stale(db.session, run.conversation_id)
         db.session.commit()
         runner().cancel(run.id, RunStatus.STOPPED)
+
+
+logger = logging.getLogger(__name__)
+STALE_AFTER = timedelta(seconds=20)  # without a heartbeat, which comes every 5 seconds at the latest
+HOST = socket.gethostname()
+TOKEN = uuid4().hex[:8]
+
+
+def this_worker() -> str:
+    """This process, named so that another one on the same host can see when it has ended."""
+    return f"{HOST}/{os.getpid()}/{TOKEN}"
+
+
+def is_stale(run: Run) -> bool:
+    """Whether the process of a run is gone. A waiting run needs none."""
+    return run.status == RunStatus.RUNNING and (now() - run.heartbeat_at > STALE_AFTER or _has_ended(run.worker))
+
+
+def close_stale(session: Session, conversation_id: UUID | None = None) -> None:
+    """Close stale runs, of one conversation or of all, in a transaction of the caller's."""
+    # Locked, since the process that is taken for dead may be saving the answer just now.
+    query = select(Run).where(Run.status == RunStatus.RUNNING).with_for_update()
+    if conversation_id:
+        query = query.where(Run.conversation_id == conversation_id)
+    for run in session.scalars(query):
+        if is_stale(run):
+            run.status, run.finished_at = RunStatus.INTERRUPTED, now()
+            telemetry.count(run)
+
+
+def over(app: Flask, run_ids: Sequence[UUID]) -> list[UUID]:
+    """Which of these runs are over, after closing the stale ones."""
+    with app.app_context(), reading() as session:
+        runs = session.scalars(select(Run).where(Run.id.in_(run_ids))).all()
+    for run in filter(is_stale, runs):
+        with app.app_context(), transaction() as session:
+            close_stale(session, run.conversation_id)
+    return [run.id for run in runs if run.status != RunStatus.RUNNING or is_stale(run)]
+
+
+def close_all_stale(app: Flask) -> None:
+    """Close all stale runs when a process starts; without a usable database that is left to whoever opens them."""
+    try:
+        with app.app_context(), transaction() as session:
+            close_stale(session)
+    except SQLAlchemyError as error:
+        logger.warning("stale runs could not be looked for: %s", type(error).__name__)
+
+
+def _has_ended(worker: str) -> bool:
+    """Whether a worker is known to have ended; one on another host, or alive, is judged by its heartbeat."""
+    host, pid, _ = worker.rsplit("/", 2)
+    if host != HOST or worker == this_worker():
+        return False
+    if int(pid) == os.getpid():
+        return True
+    try:
+        os.kill(int(pid), 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except ProcessLookupError:
+        return True
+    except OSError:  # someone else's process, or a system without /proc
+        return False
+    return state == "Z"  # killed, and not yet collected by its parent
+
+
+def decide(user_id: UUID, call_id: UUID, approved: bool, reason: str) -> Run:
+    """Approve or deny a call of the user's own run.
+
+    Raises:
+        Problem: 409 when it does not wait any more, 503 when this process cannot take a run.
+        NotFound: when there is no such call, or it is someone else's.
+    """
+    runner().admit()
+    mine = select(ToolCall, Run).join(Run, Run.answer_id == ToolCall.message_id).where(Run.user_id == user_id)
+    # Both rows are locked: of two decisions at once, the second sees what the first has made of them.
+    found = db.session.execute(mine.where(ToolCall.id == call_id).with_for_update()).one_or_none()
+    if found is None:
+        abort(404)
+    call, run = found
+    if run.status != RunStatus.WAITING or call.status != "waiting":
+        db.session.rollback()
+        raise Problem(409, "already-decided", "This has been decided already, or the answer has been stopped.")
+    call.status = "approved" if approved else "denied"
+    verdict = {"approved": approved, "reason": reason or None, "decided_by": user_id}
+    db.session.add(Approval(tool_call_id=call.id, requested_at=call.started_at, decided_at=now(), **verdict))
+    db.session.flush()
+    rest = select(ToolCall.id).where(ToolCall.message_id == call.message_id, ToolCall.status == "waiting")
+    if db.session.scalars(rest).first() is not None:
+        db.session.commit()
+        return run
+    run.status, run.worker, run.heartbeat_at = RunStatus.RUNNING, this_worker(), now()
+    answer = db.session.get_one(Message, run.answer_id)
+    answer.event_number += 1  # the event `waiting` has been sent
+    db.session.commit()
+    runner().resume(run, answer, cast("UUID", answer.parent_id))
+    return run

@@ -36,9 +36,8 @@ class Snapshot:
 
 def _update(model: type[Any], *columns: str) -> Any:
     table = cast("Table", model.__table__)
-    return (
-        update(table).where(table.c.id == bindparam("row")).values({name: bindparam(f"new_{name}") for name in columns})
-    )
+    new: Any = {name: bindparam(f"new_{name}") for name in columns}
+    return update(table).where(table.c.id == bindparam("row")).values(new)
 
 
 _SAVE_TEXT = _update(Message, "text", "event_number")
@@ -71,18 +70,15 @@ def save(app: Flask, snapshots: Sequence[Snapshot]) -> dict[UUID, Run]:
 
         # Rows are locked in the order in which requests lock them: conversations first.
         execute(_TOUCH, [{"row": s.conversation_id, "new_updated_at": now()} for s in snapshots if s.outcome])
-        beat = update(cast("Table", Run.__table__)).where(
-            Run.id.in_([s.run_id for s in snapshots]), Run.status.in_(ACTIVE)
-        )
-        returned = beat.values(heartbeat_at=now()).returning(Run.id, Run.started_at, Run.trace_id)
+        mine = Run.id.in_([s.run_id for s in snapshots]), Run.status.in_(ACTIVE)
+        beat = update(cast("Table", Run.__table__)).where(*mine).values(heartbeat_at=now())
+        returned = beat.returning(Run.id, Run.started_at, Run.trace_id)
         active = {row.id: row._mapping for row in connection.execute(returned)}
         kept = [s for s in snapshots if s.run_id in active]
         ended = {s.run_id: _outcome(s) for s in kept if s.outcome}
 
         execute(_SAVE_TEXT, [{"row": s.answer_id, "new_text": s.text, "new_event_number": s.number} for s in kept])
-        execute(
-            _CLOSE, [{"row": run_id} | {f"new_{k}": v for k, v in columns.items()} for run_id, columns in ended.items()]
-        )
+        execute(_CLOSE, [{"row": row} | {f"new_{k}": v for k, v in columns.items()} for row, columns in ended.items()])
         execute(_SAVE_MESSAGES, [_messages(s) for s in kept if s.messages])
         for step in (step for s in kept for step in s.steps):
             session.merge(step)
@@ -97,12 +93,9 @@ def _outcome(snapshot: Snapshot) -> dict[str, Any]:
     if columns["status"] != RunStatus.WAITING:
         columns["finished_at"] = now()
     if responses := [message for message in snapshot.messages if message.kind == "response"]:
-        columns |= {
-            "model": responses[-1].model_name,
-            "input_tokens": sum(response.usage.input_tokens for response in responses),
-            "output_tokens": sum(response.usage.output_tokens for response in responses),
-            "cost": cost_of(snapshot.messages),
-        }
+        columns |= {"model": responses[-1].model_name, "cost": cost_of(snapshot.messages)}
+        columns["input_tokens"] = sum(response.usage.input_tokens for response in responses)
+        columns["output_tokens"] = sum(response.usage.output_tokens for response in responses)
     return columns
 
 

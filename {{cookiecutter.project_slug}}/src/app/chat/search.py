@@ -1,34 +1,32 @@
-"""Full-text search in a user's own messages: FTS5 on SQLite, tsvector on PostgreSQL.
+"""How conversations are found again: the list that every page shows, and full-text search in one's own messages.
 
-The index ``message_search`` belongs to the migrations, whose triggers fill it; no model describes it.
+Search is FTS5 on SQLite and tsvector on PostgreSQL. The index ``message_search`` belongs to the migrations, whose
+triggers fill it; no model describes it.
 """
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 from markupsafe import Markup
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
+from app import cache
 from app.chat.models import Conversation, Message
+from app.database import RoutedSession, after_commit, db
 
 MOST_WORDS = 8
 BEFORE, AFTER = 40, 120  # characters of an excerpt around the first word found
 FOUND = {
-    "sqlite": text("SELECT message_id AS id FROM message_search WHERE message_search MATCH :match"),
-    "postgresql": text(
-        "SELECT message_id AS id FROM message_search"
-        " WHERE user_id = :user_id AND document @@ to_tsquery('simple', :match)"
-    ),
+    "sqlite": "message_search MATCH :match",
+    "postgresql": "user_id = :user_id AND document @@ to_tsquery('simple', :match)",
 }
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """A message that contains every word: where it is, who wrote it, and the text around the first of them."""
 
     conversation_id: UUID
@@ -49,19 +47,12 @@ def find(session: Session, user_id: UUID, wanted: str, most: int = 30) -> list[H
         match = " AND ".join([f'user_id:"{user_id.hex}"', *(f'text:"{word}"*' for word in words)])
     else:
         match = " & ".join(f"{word}:*" for word in words)
-    found = FOUND[engine].columns(Message.id).subquery()
-    query = (
-        select(Conversation.id, Conversation.title, Message.id, Message.role, Message.created_at, Message.text)
-        .join(Conversation, Message.conversation_id == Conversation.id)
-        .where(Message.id.in_(select(found.c.id)), Message.user_id == user_id, Conversation.deleted_at.is_(None))
-        .order_by(Message.id.desc())
-        .limit(most)
-    )
-    rows = session.execute(query, {"match": match, "user_id": user_id})
-    return [
-        Hit(conversation_id, title, message_id, role, at, _excerpt(body, words))
-        for conversation_id, title, message_id, role, at, body in rows
-    ]
+    found = text(f"SELECT message_id AS id FROM message_search WHERE {FOUND[engine]}").columns(Message.id).subquery()  # noqa: S608
+    hit = select(Conversation.id, Conversation.title, Message.id, Message.role, Message.created_at, Message.text)
+    hit = hit.join(Conversation, Message.conversation_id == Conversation.id)
+    hit = hit.where(Message.id.in_(select(found.c.id)), Message.user_id == user_id, Conversation.deleted_at.is_(None))
+    rows: Any = session.execute(hit.order_by(Message.id.desc()).limit(most), {"match": match, "user_id": user_id})
+    return [Hit._make((*row[:5], _excerpt(row.text, words))) for row in rows]
 
 
 def _excerpt(body: str, words: list[str]) -> Markup:
@@ -74,6 +65,46 @@ def _excerpt(body: str, words: list[str]) -> Markup:
     for hit in marked.finditer(piece):
         shown += Markup("{}<mark>{}</mark>").format(piece[end : hit.start()], hit[0])
         end = hit.end()
-    return Markup("{}{}{}{}").format(
-        "…" if begin else "", shown, piece[end:], "…" if begin + len(piece) < len(body) else ""
-    )
+    more = "…" if begin + len(piece) < len(body) else ""
+    return Markup("{}{}{}{}").format("…" if begin else "", shown, piece[end:], more)
+
+
+MOST = 50
+# How long an order may be shown that an answer's end has changed meanwhile; every other change is shown at once.
+SECONDS = 60
+
+
+class Listed(NamedTuple):
+    id: UUID
+    title: str
+
+
+def _stamp(user_id: UUID) -> str:
+    return f"conversations:{user_id}"
+
+
+def recent(user_id: UUID) -> list[Listed]:
+    """A user's conversations, the latest first.
+
+    A change forgets the stamp that is part of the key, so a list that was read before it is never found after it.
+    """
+
+    def build() -> list[Any]:
+        kept = Conversation.user_id == user_id, Conversation.deleted_at.is_(None)
+        newest = (
+            select(Conversation.id, Conversation.title)
+            .where(*kept)
+            .order_by(Conversation.updated_at.desc(), Conversation.id.desc())
+            .limit(MOST)
+        )
+        return [tuple(row) for row in db.session.execute(newest)]
+
+    key = f"{_stamp(user_id)}:{cache.get_or_set(_stamp(user_id), SECONDS, lambda: uuid4().hex)}"
+    return [Listed(UUID(row_id), title) for row_id, title in cache.get_or_set(key, SECONDS, build)]
+
+
+@event.listens_for(RoutedSession, "after_flush")
+def _changed(session: Session, context: object) -> None:
+    for row in {*session.new, *session.dirty, *session.deleted}:
+        if isinstance(row, Conversation):
+            after_commit(partial(cache.delete, _stamp(row.user_id)), session)

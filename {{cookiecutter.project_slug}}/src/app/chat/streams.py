@@ -20,8 +20,9 @@ from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.chat import stale
+from app.chat import runs
 from app.chat.event_log import Deliver
+from app.chat.loop import detached
 from app.chat.models import Run, RunStatus
 from app.chat.runner import Runner
 from app.errors import Problem
@@ -56,9 +57,10 @@ class Streams:
         if type(connection) is socket.socket and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
             stream: _Stream = _LoopStream(self.runner, connection, lambda: self._leave(user_id))
         else:
-            stream = _ThreadStream(self.runner, lambda: self._leave(user_id))
+            stream = _Stream(self.runner, lambda: self._leave(user_id))
         try:
-            following = self._follow(run.id, after, stream.deliver, run.status != RunStatus.RUNNING)
+            over = run.status != RunStatus.RUNNING and run.id not in self.runner.live  # else its last event is to come
+            following = self._follow(run.id, after, stream.deliver, over)
             stream.unfollow = self.runner.loop.submit(following).result()
         except BaseException:
             stream.close()
@@ -68,22 +70,24 @@ class Streams:
     async def _follow(self, run_id: UUID, after: int, deliver: Deliver, over: bool) -> Callable[[], None]:
         unfollow = await self.runner.log.follow(run_id, after, deliver, over)
         if self._watcher is None or self._watcher.done():
-            self._watcher = asyncio.create_task(self._watch())
+            self._watcher = detached(self._watch())
         return unfollow
 
     async def _watch(self) -> None:
         """Streams of a run whose process died, or whose end the log has lost, are asked to reconnect: they learn how it
         ended from its row."""
-        while followed := self.runner.log.followed():
+        log, live = self.runner.log, self.runner.live
+        while log.followed():
             await asyncio.sleep(WATCH_SECONDS)
-            elsewhere = [run_id for run_id in followed if run_id not in self.runner.live]
+            if not (elsewhere := [run_id for run_id in log.followed() if run_id not in live]):
+                continue
             try:
-                over = await asyncio.to_thread(stale.over, self.runner.app, elsewhere)
+                over = await asyncio.to_thread(runs.over, self.runner.app, elsewhere)
             except SQLAlchemyError as error:
                 logger.warning("runs could not be watched: %s", type(error).__name__)
                 continue
             for run_id in over:
-                self.runner.log.drop(run_id)
+                log.drop(run_id)
 
     def _enter(self, user_id: UUID) -> None:
         with self._lock:
@@ -100,33 +104,16 @@ class Streams:
 
 
 class _Stream:
-    """A WSGI response body; the server calls ``close`` however it ends, even if it never began."""
+    """A WSGI response body, read by the server's own thread, which sleeps between events. The server calls ``close``
+    however it ends, even if it never began."""
 
     def __init__(self, runner: Runner, on_close: Callable[[], None]):
         self._runner, self._on_close = runner, on_close
+        self._inbox: SimpleQueue[bytes | None] = SimpleQueue()
         self.unfollow: Callable[[], None] = lambda: None
 
     def deliver(self, frames: bytes | None) -> None:
         """Called on the loop thread with events ready to send, or None at the end."""
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[bytes]:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        self._runner.loop.call(self.unfollow)
-        on_close, self._on_close = self._on_close, lambda: None
-        on_close()
-
-
-class _ThreadStream(_Stream):
-    """Read by the server's own thread, which sleeps between events."""
-
-    def __init__(self, runner: Runner, on_close: Callable[[], None]):
-        super().__init__(runner, on_close)
-        self._inbox: SimpleQueue[bytes | None] = SimpleQueue()
-
-    def deliver(self, frames: bytes | None) -> None:
         self._inbox.put(frames)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -140,15 +127,18 @@ class _ThreadStream(_Stream):
                 return
             yield frames
 
+    def close(self) -> None:
+        self._runner.loop.call(self.unfollow)
+        on_close, self._on_close = self._on_close, lambda: None
+        on_close()
+
 
 class _LoopStream(_Stream, asyncio.Protocol):
     """Taken over by the loop thread, once gunicorn has sent the headers with the first chunk."""
 
     def __init__(self, runner: Runner, connection: socket.socket, on_close: Callable[[], None]):
         super().__init__(runner, on_close)
-        self._connection = connection
-        self._taken = False
-        self._early: list[bytes | None] = []
+        self._connection, self._taken = connection, False
         self._transport: asyncio.Transport | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -166,7 +156,7 @@ class _LoopStream(_Stream, asyncio.Protocol):
     def deliver(self, frames: bytes | None) -> None:
         transport = self._transport
         if transport is None:
-            self._early.append(frames)
+            super().deliver(frames)
         elif frames is None:
             transport.write(b"0\r\n\r\n")
             transport.close()
@@ -184,9 +174,8 @@ class _LoopStream(_Stream, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        for frames in self._early:
-            self.deliver(frames)
-        self._early.clear()
+        while not self._inbox.empty():
+            self.deliver(self._inbox.get())
         self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._beat)
 
     def _beat(self) -> None:

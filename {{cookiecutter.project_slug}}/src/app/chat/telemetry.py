@@ -1,39 +1,24 @@
-"""What a run tells about itself: one span from the question to the saved answer, and its metrics."""
-
-from __future__ import annotations
+"""What a run (``live.LiveRun``) tells about itself: one span from the question to the saved answer, and its metrics."""
 
 import asyncio
 import time
-from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import Any
 
 from opentelemetry import trace
 
 from app.chat.models import Run, RunStatus
 from app.observability import metrics, tracing
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from app.chat.live import LiveRun
 TOOL_OUTCOMES = {"success": "ok", "denied": "denied"}  # of Pydantic AI; the others are failures
 
 
-def start(live: LiveRun, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def start(live: Any, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     """Begin *work* on a run, inside of its span, which belongs to the trace of the request that asked."""
     attributes = {"run.id": str(live.id), "conversation.id": str(live.conversation_id)}
     live.span = tracing.tracer.start_span("run", attributes=attributes)
     with trace.use_span(live.span, end_on_exit=False):
         return asyncio.create_task(work)
-
-
-def helper(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Begin work that serves many runs; it belongs to no trace, least of all to that of the first of them."""
-    return asyncio.create_task(work, context=Context())
-
-
-def first_token(live: LiveRun) -> None:
-    metrics.FIRST_TOKEN.record(time.monotonic() - live.began)
 
 
 def tool_call(name: str, outcome: str) -> None:
@@ -44,14 +29,14 @@ def tool_call(name: str, outcome: str) -> None:
     metrics.TOOL_CALLS.add(1, labels)
 
 
-def failed(live: LiveRun, error: Exception) -> None:
+def failed(live: Any, error: Exception) -> None:
     """Count an exception of a run; the span of whatever raised it has recorded it."""
     tracing.record(error)
     if live.error == "model":
         metrics.ERRORS.add(1, {"type": type(error).__name__, "where": "run"})
 
 
-def finished(live: LiveRun, run: Run, saving_since: int) -> None:
+def finished(live: Any, run: Run, saving_since: int) -> None:
     """Close the span of a run that has been saved, since *saving_since* (nanoseconds), and count it."""
     context = trace.set_span_in_context(live.span)
     tracing.tracer.start_span("save answer", context=context, start_time=saving_since).end()

@@ -1,7 +1,5 @@
 """The agent's tools. Each runs as the signed-in user and reads only what is theirs; it is yours to change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -36,19 +34,16 @@ def search_my_conversations(context: RunContext[Deps], words: str) -> list[dict[
     """
     with context.deps.session() as session:
         hits = search.find(session, context.deps.user_id, words, MAX_RESULTS)
-    return [
-        {"conversation": hit.title, "by": hit.role, "at": f"{hit.at:%Y-%m-%d}", "text": hit.excerpt.striptags()}
-        for hit in hits
-    ]
+    found = ((hit.title, hit.role, f"{hit.at:%Y-%m-%d}", hit.excerpt.striptags()) for hit in hits)
+    return [{"conversation": title, "by": role, "at": at, "text": text} for title, role, at, text in found]
 
 
 def my_usage(context: RunContext[Deps]) -> dict[str, int]:
     """How many conversations and answers the user has had, and how many tokens those took."""
     user_id = context.deps.user_id
     with context.deps.session() as session:
-        conversations = session.scalar(
-            select(func.count()).where(Conversation.user_id == user_id, Conversation.deleted_at.is_(None))
-        )
+        kept = Conversation.user_id == user_id, Conversation.deleted_at.is_(None)
+        conversations = session.scalar(select(func.count()).where(*kept))
         tokens = func.coalesce(func.sum(Run.input_tokens + Run.output_tokens), 0)
         answers, used = session.execute(select(func.count(), tokens).where(Run.user_id == user_id)).one()
     return {"conversations": conversations or 0, "answers": answers or 0, "tokens": used or 0}
@@ -61,14 +56,10 @@ def delete_conversation(context: RunContext[Deps], title: str) -> str:
         title: The whole title of the conversation.
     """
     answering = select(Run.conversation_id).where(Run.status.in_(ACTIVE))
-    mine = select(Conversation).where(
-        Conversation.user_id == context.deps.user_id,
-        Conversation.deleted_at.is_(None),
-        Conversation.id.not_in(answering),
-        func.lower(Conversation.title) == func.lower(title.strip()),
-    )
+    mine = Conversation.user_id == context.deps.user_id, Conversation.deleted_at.is_(None)
+    named = Conversation.id.not_in(answering), func.lower(Conversation.title) == func.lower(title.strip())
     with context.deps.transaction() as session:
-        found = session.scalars(mine.order_by(Conversation.id.desc()).limit(1)).first()
+        found = session.scalars(select(Conversation).where(*mine, *named).order_by(Conversation.id.desc())).first()
         if found is None:
             return "There is no such conversation."
         found.deleted_at = now()

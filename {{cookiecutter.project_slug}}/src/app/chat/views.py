@@ -1,7 +1,5 @@
 """The routes of the chat. A form post is answered by a redirect, the same post by ``fetch`` with JSON."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4
@@ -10,14 +8,13 @@ from flask import Blueprint, Response, abort, current_app, flash, redirect, rend
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 
-from app.chat import answer, event_log, export, history, listing, runs, search, stale
+from app.chat import answer, event_log, export, history, runs, search
 from app.chat.forms import QuestionForm, TitleForm, accepted
 from app.chat.models import Conversation, Message, Run, RunStatus
-from app.config import current as settings
 from app.database import db, now, transaction
 from app.errors import wants_html
 from app.observability import metrics, tracing
@@ -30,21 +27,17 @@ PAGE_MESSAGES = 50
 SHOWN = (joinedload(Message.run), joinedload(Message.feedback), selectinload(Message.tool_calls))
 
 
-class Query(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Position(Query):
+class Position(BaseModel, extra="forbid"):
     """The query of the event route."""
 
     after: int = Field(0, ge=0, le=10_000_000)
 
 
-class Search(Query):
+class Search(BaseModel, extra="forbid"):
     q: str = Field("", max_length=200)
 
 
-class Format(Query):
+class Format(BaseModel, extra="forbid"):
     format: Literal["md", "json"] = "md"
 
 
@@ -75,7 +68,7 @@ def find() -> ResponseReturnValue:
     hits = search.find(db.session, current_user.id, wanted.q)
     if wants_html():
         return _page(None, [], query=wanted.q, hits=hits)
-    conversations = [] if wanted.q else listing.recent(current_user.id)
+    conversations = [] if wanted.q else search.recent(current_user.id)
     return {"list": render_template("chat/_list.html", query=wanted.q, hits=hits, conversations=conversations)}
 
 
@@ -94,8 +87,7 @@ def export_file(conversation_id: UUID) -> ResponseReturnValue:
 @bp.get("/chat/<uuid:conversation_id>")
 def conversation(conversation_id: UUID) -> ResponseReturnValue:
     conversation = own_conversation(conversation_id)
-    shown = history.path(db.session, conversation.head_id, PAGE_MESSAGES, *SHOWN)
-    return _page(conversation, shown)
+    return _page(conversation, history.path(db.session, conversation.head_id, PAGE_MESSAGES, *SHOWN))
 
 
 @bp.get("/chat/<uuid:conversation_id>/earlier/<uuid:message_id>")
@@ -110,20 +102,10 @@ def earlier(conversation_id: UUID, message_id: UUID) -> ResponseReturnValue:
 
 
 def _page(conversation: Conversation | None, messages: list[Message], **found: Any) -> str:
-    if messages and messages[-1].run:
-        _close_if_stale(messages[-1].run)
-    return render_template(
-        "chat/page.html",
-        conversation=conversation,
-        conversations=listing.recent(current_user.id),
-        **_shown(messages),
-        suggestions=settings().suggestions,
-        run=messages[-1].run if messages else None,
-        client_key=uuid4(),
-        max_chars=settings().max_message_chars,
-        demo=settings().chosen_model == "demo",
-        **found,
-    )
+    if run := messages[-1].run if messages else None:
+        _close_if_stale(run)
+    listed = {"conversation": conversation, "conversations": search.recent(current_user.id)} | found
+    return render_template("chat/page.html", run=run, client_key=uuid4(), **listed, **_shown(messages))
 
 
 def _shown(messages: list[Message]) -> dict[str, Any]:
@@ -156,8 +138,7 @@ def start() -> ResponseReturnValue:
 
 @bp.post("/chat/<uuid:conversation_id>/messages")
 def ask(conversation_id: UUID) -> ResponseReturnValue:
-    conversation = own_conversation(conversation_id)
-    form = accepted(QuestionForm())
+    conversation, form = own_conversation(conversation_id), accepted(QuestionForm())
     return started(runs.ask(current_user.id, conversation, form.text.data, form.client_key.data))
 
 
@@ -223,9 +204,9 @@ def run_status(run_id: UUID) -> ResponseReturnValue:
 
 
 def _close_if_stale(run: Run) -> None:
-    if stale.is_stale(run):
+    if runs.is_stale(run):
         with transaction() as session:
-            stale.close(session, run.conversation_id)
+            runs.close_stale(session, run.conversation_id)
         db.session.rollback()  # the next query sees what the other transaction has written
         db.session.refresh(run)
 

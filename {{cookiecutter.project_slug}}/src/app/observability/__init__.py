@@ -1,13 +1,12 @@
 """Traces and metrics by Logfire, to it or any OpenTelemetry backend; JSON log lines with the trace id; health."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import logfire
 from flask import Flask
@@ -34,13 +33,8 @@ class JSONFormatter(logging.Formatter):
     """One line of JSON a record, so that a newline in a value cannot forge a second record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            "trace_id": trace_id(),
-        }
+        line = {"time": datetime.fromtimestamp(record.created, UTC).isoformat(), "level": record.levelname}
+        line |= {"logger": record.name, "message": record.getMessage(), "trace_id": trace_id()}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
@@ -49,9 +43,8 @@ class JSONFormatter(logging.Formatter):
 def init_app(app: Flask) -> None:
     settings = app.extensions["settings"]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        logging.Formatter("%(levelname)s %(name)s: %(message)s") if settings.development else JSONFormatter()
-    )
+    plain = logging.Formatter("%(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(plain if settings.development else JSONFormatter())
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if os.getpid() not in _configured:  # each worker makes its application after the fork
@@ -71,6 +64,7 @@ def configure(settings: config.Settings, *also: SpanProcessor, readers: Sequence
 
     Tests add span processors and metric readers of their own.
     """
+    quiet: Any = dict.fromkeys(("console", "inspect_arguments", "add_baggage_to_attributes"), False)
     redaction = [] if settings.trace_content else [tracing.WithoutContent()]
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
     os.environ.setdefault("OTEL_EXPORTER_OTLP_TIMEOUT", "3")  # seconds a worker that ends waits for a lost backend
@@ -78,10 +72,8 @@ def configure(settings: config.Settings, *also: SpanProcessor, readers: Sequence
         send_to_logfire="if-token-present",
         service_name=os.environ.get("OTEL_SERVICE_NAME", config.project()["name"]),
         environment=settings.app_env,
-        console=False,
         distributed_tracing=settings.trust_traceparent,
-        inspect_arguments=False,
-        add_baggage_to_attributes=False,
+        **quiet,
         sampling=tracing.sampling(settings.trace_sample_rate),
         scrubbing=logfire.ScrubbingOptions(extra_patterns=[tracing.ADDRESS]),
         metrics=logfire.MetricsOptions(additional_readers=readers, views=[NOTHING_OF_ITSELF]),

@@ -1,7 +1,5 @@
 """``/livez`` says that the process runs; ``/readyz`` that it should get traffic. Upper rooms register their checks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from flask import Blueprint, Flask, current_app, jsonify

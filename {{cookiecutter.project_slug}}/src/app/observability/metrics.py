@@ -4,8 +4,6 @@
 are few and bounded: never a user, a conversation or a text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What is traced, what is kept, and what never leaves: people's and models' texts, unless ``TRACE_CONTENT`` is on."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

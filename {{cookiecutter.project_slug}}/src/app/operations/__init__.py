@@ -1,7 +1,5 @@
 """Operators' commands: clean-up, backups and the production checklist. They need only the settings they use."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from sqlite3 import Error as SQLiteError

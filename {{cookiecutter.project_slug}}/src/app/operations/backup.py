@@ -4,8 +4,6 @@ A backup is a snapshot of one folder: a dump, the files, and a manifest with the
 prove that a restore is the same.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json
@@ -25,21 +23,21 @@ from uuid import UUID
 
 import click
 from flask import Flask
-from flask_security import hash_password
 from sqlalchemy import URL, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app import jobs
-from app.accounts.models import User
 from app.chat.models import Conversation, Message
 from app.config import current as settings
 from app.database import new_id, now, reading, transaction
 from app.observability import tracing
-from app.operations import OperationError, dumps, operating
+from app.operations import OperationError, dumps, journey, operating
 
 TAG = "app"
 NOT_FILES = ("*.db", "*.db-*", ".backup*", "static")  # of DATA_DIR: databases are dumped, releases bring static files
+UNSET = """RESTIC_REPOSITORY and RESTIC_PASSWORD must both be set: a folder or URL of restic's, and a long random text.
+Keep a copy of the password apart from the backups: without it nobody can read them"""
 EXPLAINED = {
     "wrong password": "RESTIC_PASSWORD is not the one this repository was made with; without that nobody can read it",
     "Is there a repository": "there is no repository at RESTIC_REPOSITORY yet; `flask backup create` makes one",
@@ -50,10 +48,7 @@ EXPLAINED = {
 def _restic(*arguments: str, cwd: Path | None = None) -> str:
     repository, password = settings().restic_repository, settings().restic_password.get_secret_value()
     if not repository or not password:
-        raise OperationError(
-            "RESTIC_REPOSITORY and RESTIC_PASSWORD must both be set, a folder or a URL of restic's and a long random"
-            " text. Keep a copy of the password apart from the backups: without it nobody can read them"
-        )
+        raise OperationError(UNSET)
     if cwd and ":" not in repository:
         repository = str(Path(repository).absolute())
     environment = os.environ | {"RESTIC_REPOSITORY": repository, "RESTIC_PASSWORD": password}
@@ -175,51 +170,33 @@ def drill(snapshot: str) -> dict[str, float]:
         dumps.load(folder, url)
         _must_equal(manifest["rows"], dumps.hashes(url), "rows")
         times["restored"] = time.monotonic() - started
-        changes = {
-            "app_env": "development",
-            "secret_key": secrets.token_urlsafe(48),
-            "database_url": url.render_as_string(hide_password=False),
-            "data_dir": folder / "files",
-            "model": "demo",
-            "trusted_hosts": (),
-        }
-        app = create_app(type(settings()).model_validate(settings().model_dump() | changes))
-        app.config["WTF_CSRF_ENABLED"] = False
+        changes: dict[str, Any] = {"app_env": "development", "secret_key": secrets.token_urlsafe(48), "model": "demo"}
+        changes |= {"database_url": url.render_as_string(hide_password=False), "data_dir": folder / "files"}
+        app = create_app(type(settings()).model_validate(settings().model_dump() | changes | {"trusted_hosts": ()}))
         with app.app_context():
             app.extensions["alembic"].upgrade()
-        _visit(app)
+        client = journey.within(app)
+        with journey.someone(app, client) as (user_id, _):
+            with app.app_context(), transaction() as session:
+                page, shown = _given_to(session, user_id)
+            journey.must(client.get(page, headers={"Accept": "text/html"}), "a conversation", shows=shown)
         times["usable"] = time.monotonic() - started
     jobs.queue().put("drill", {"at": now()} | times)
     return times
 
 
-def _visit(app: Flask) -> None:
-    """Sign in as someone new, to whom the newest conversation is given (a new one, if there is none), and open it."""
-    password, email = secrets.token_urlsafe(), f"{secrets.token_hex(8)}@example.com"
-    with app.app_context(), transaction() as session:
-        user = User(id=new_id(), email=email, password=hash_password(password), fs_uniquifier=secrets.token_hex(16))
-        user.confirmed_at = now()
-        session.add(user)
+def _given_to(session: Session, user_id: UUID) -> tuple[str, str]:
+    """Give the newest conversation, or a new one if there is none, to a user; its page, and what that shows."""
+    kept = select(Conversation).where(Conversation.deleted_at.is_(None), Conversation.head_id.is_not(None))
+    conversation = session.scalar(kept.order_by(Conversation.updated_at.desc()).limit(1))
+    if conversation is None:
+        conversation = Conversation(id=new_id(), user_id=user_id, title="Drill", head_id=new_id())
+        session.add(conversation)
         session.flush()
-        kept = select(Conversation).where(Conversation.deleted_at.is_(None), Conversation.head_id.is_not(None))
-        newest = session.scalar(kept.order_by(Conversation.updated_at.desc()).limit(1))
-        conversation = newest or _synthetic(session, user.id)
-        conversation.user_id = user.id
-    client = app.test_client()
-    signed_in = client.post("/login", data={"email": email, "password": password})
-    page = client.get(f"/chat/{conversation.id}", headers={"Accept": "text/html"})
-    if signed_in.status_code != 302 or page.status_code != 200 or f'id="m{conversation.head_id}"' not in page.text:
-        raise OperationError(f"the restored application does not work: {signed_in.status}, then {page.status}")
-
-
-def _synthetic(session: Session, user_id: UUID) -> Conversation:
-    conversation = Conversation(id=new_id(), user_id=user_id, title="Drill")
-    session.add(conversation)
-    session.flush()
-    question = Message(id=new_id(), conversation_id=conversation.id, user_id=user_id, role="user", text="Still there?")
-    session.add(question)
-    conversation.head_id = question.id
-    return conversation
+        mine = {"conversation_id": conversation.id, "user_id": user_id}
+        session.add(Message(id=conversation.head_id, role="user", text="Still there?", **mine))
+    conversation.user_id = user_id
+    return f"/chat/{conversation.id}", f'id="m{conversation.head_id}"'
 
 
 def age(app: Flask, what: str) -> float | None:
@@ -252,42 +229,42 @@ def group() -> None:
 
 
 @group.command("create")
+@operating()
 def create_command() -> None:
     """Make a backup; the first one makes the repository."""
-    with operating():
-        click.echo(f"made {create()[:8]}")
+    click.echo(f"made {create()[:8]}")
 
 
 @group.command("list")
+@operating()
 def list_command() -> None:
     """Show the backups that are kept."""
-    with operating():
-        for found in json.loads(_restic("snapshots", "--tag", TAG, "--json")):
-            click.echo(f"{found['short_id']} {found['time'][:19]}")
+    for found in json.loads(_restic("snapshots", "--tag", TAG, "--json")):
+        click.echo(f"{found['short_id']} {found['time'][:19]}")
 
 
 @group.command("verify")
+@operating()
 def verify_command() -> None:
     """Read and check every byte of the repository."""
-    with operating():
-        verify()
-        click.echo("every backup can be read")
+    verify()
+    click.echo("every backup can be read")
 
 
 @group.command("restore")
 @click.argument("snapshot", default="latest")
 @click.option("--yes", is_flag=True, help="Overwrite what is here.")
+@operating()
 def restore_command(snapshot: str, yes: bool) -> None:
     """Put the database and the files back as they were."""
-    with operating():
-        restore(snapshot, yes)
-        click.echo(f"restored {snapshot}: all rows and files have the hashes they had; run `flask db upgrade`, restart")
+    restore(snapshot, yes)
+    click.echo(f"restored {snapshot}: all rows and files have the hashes they had; run `flask db upgrade`, restart")
 
 
 @group.command("drill")
 @click.argument("snapshot", default="latest")
+@operating()
 def drill_command(snapshot: str) -> None:
     """Restore into a scratch copy and use it; says how long that took (the RTO)."""
-    with operating():
-        times = drill(snapshot)
-        click.echo(f"hashes equal after {times['restored']:.1f} s, signed in after {times['usable']:.1f} s")
+    times = drill(snapshot)
+    click.echo(f"hashes equal after {times['restored']:.1f} s, signed in after {times['usable']:.1f} s")

@@ -1,7 +1,5 @@
 """``flask cleanup`` and its daily job: what nobody needs any more is deleted, in small batches with pauses."""
 
-from __future__ import annotations
-
 import logging
 import time
 from datetime import timedelta
@@ -12,7 +10,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 
 from app import assets, jobs
 from app.accounts.models import UserSession
-from app.chat import stale
+from app.chat import runs
 from app.chat.models import Conversation, Run
 from app.config import Settings
 from app.config import current as settings
@@ -60,11 +58,11 @@ def _delete(model: Any, condition: ColumnElement[bool]) -> int:
         started = time.monotonic()
         with transaction() as session:  # a row that someone works on is left for the next time
             batch = select(model.id).where(condition).limit(int(size)).with_for_update(skip_locked=True)
-            gone = len(session.scalars(delete(model).where(model.id.in_(batch)).returning(model.id)).all())
+            gone = session.scalars(batch).all()  # as a subquery PostgreSQL may run it again and again
+            session.execute(delete(model).where(model.id.in_(gone)))
         if not gone:
             return total
-        total += gone
-        took = time.monotonic() - started
+        total, took = total + len(gone), time.monotonic() - started
         size = max(1, min(MOST_ROWS, size * BATCH_SECONDS / took, size * 2))
         time.sleep(REST * took)
 
@@ -78,13 +76,13 @@ def clean_daily() -> None:
 def close_stale_runs() -> None:
     """Runs of a process that is gone end as interrupted although nobody looks at them."""
     with transaction() as session:
-        stale.close(session)
+        runs.close_stale(session)
 
 
 @click.command("cleanup")
 @click.option("--dry-run", is_flag=True, help="Only count what would go.")
+@operating()
 def command(dry_run: bool) -> None:
     """Delete what has expired by the KEEP_* settings, and report it."""
-    with operating():
-        for name, rows in clean(dry_run).items():
-            click.echo(f"{rows:>9} {name}")
+    for name, rows in clean(dry_run).items():
+        click.echo(f"{rows:>9} {name}")

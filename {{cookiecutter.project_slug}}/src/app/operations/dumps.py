@@ -1,7 +1,5 @@
 """A database as a file: dumped, loaded, compared by the hashes of its rows; what differs between engines is here."""
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 import sqlite3
@@ -50,16 +48,17 @@ def _is_postgresql(url: URL) -> bool:
     return url.get_backend_name() == "postgresql"
 
 
+def _copy(source: object, target: object) -> None:
+    new = sqlite3.connect(str(target), timeout=60)
+    with closing(new), closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old:
+        old.backup(new)
+
+
 def dump(url: URL, folder: Path) -> dict[str, str]:
     """Write the database into *folder* as it is at one moment, whoever writes meanwhile; returns its row hashes."""
     if not _is_postgresql(url):
-        copy = folder / SQLITE
-        with (
-            closing(sqlite3.connect(f"file:{url.database}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
-        return hashes(url.set(database=str(copy)))
+        _copy(url.database, folder / SQLITE)
+        return hashes(url.set(database=str(folder / SQLITE)))
     with _connected(url) as connection:
         snapshot = str(connection.scalar(text("SELECT pg_export_snapshot()")))
         # Not compressed: restic does that, and can tell what has not changed only in the plain.
@@ -72,11 +71,7 @@ def load(folder: Path, url: URL) -> None:
     if not (folder / (POSTGRESQL if _is_postgresql(url) else SQLITE)).exists():
         raise OperationError("this backup was made with another database engine than DATABASE_URL names")
     if not _is_postgresql(url):
-        with (
-            closing(sqlite3.connect(folder / SQLITE)) as source,
-            closing(sqlite3.connect(str(url.database), timeout=60)) as target,
-        ):
-            source.backup(target)
+        _copy(folder / SQLITE, url.database)
         return
     script = folder / "database.sql"  # whole, before it is run: a broken dump changes nothing
     run("pg_restore", "--no-owner", "-f", str(script), str(folder / POSTGRESQL))

@@ -1,8 +1,6 @@
 """The team's own pages. Every module here that has a blueprint ``bp`` is registered; its routes' rows of the access
 table stand in its ``ACCESS``. ``home.py`` is an example to change. The template never touches this folder again."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 

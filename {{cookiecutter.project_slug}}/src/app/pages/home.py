@@ -1,7 +1,5 @@
 """The public front page."""
 
-from __future__ import annotations
-
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 

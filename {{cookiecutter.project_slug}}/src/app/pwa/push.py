@@ -4,21 +4,19 @@ A subscription belongs to a signed-in session and ends with it. Its endpoint is 
 server calls: only HTTPS addresses of known push services are accepted, and redirects are not followed.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import click
 from flask import g
 from flask_login import current_user
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, StringConstraints
 from sqlalchemy import ForeignKey, String, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -29,9 +27,6 @@ from app.accounts.sessions import is_alive
 from app.config import current as settings
 from app.database import Model, db, now, reading, transaction
 from app.observability import metrics
-
-if TYPE_CHECKING:
-    import requests
 
 KEEP_SECONDS = 12 * 3600  # how long a push service tries to reach a device that is switched off
 PATIENCE = 5  # seconds for a push service to answer
@@ -60,10 +55,9 @@ def _of_a_push_service(endpoint: str) -> str:
     return endpoint
 
 
-class Subscription(BaseModel):
+class Subscription(BaseModel, extra="forbid"):
     """What a browser's ``PushSubscription`` says; the keys are a P-256 point and 16 bytes, in base64url."""
 
-    model_config = ConfigDict(extra="forbid")
     endpoint: Annotated[str, StringConstraints(max_length=1000), AfterValidator(_of_a_push_service)]
     p256dh: Annotated[str, StringConstraints(pattern=r"^B[A-Za-z0-9_-]{86}=?$")]
     auth: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}(==)?$")]
@@ -105,7 +99,7 @@ def exported(user_id: UUID) -> list[dict[str, Any]]:
 
 
 @lru_cache
-def _http() -> requests.Session:
+def _http() -> Any:
     import requests
 
     session = requests.Session()
@@ -126,20 +120,12 @@ def send(session_id: UUID, message: dict[str, str]) -> None:
         device = session.get(PushSubscription, session_id)
     if device is None:
         return
-    where: dict[str, Any] = {
-        "endpoint": _of_a_push_service(device.endpoint),
-        "keys": {"p256dh": device.p256dh, "auth": device.auth},
-    }
+    keys = {"p256dh": device.p256dh, "auth": device.auth}
+    where: dict[str, Any] = {"endpoint": _of_a_push_service(device.endpoint), "keys": keys}
+    sender = settings().vapid_private_key.get_secret_value(), {"sub": f"mailto:{settings().sender}"}
+    how: dict[str, Any] = {"timeout": PATIENCE, "ttl": KEEP_SECONDS, "requests_session": _http()}
     try:
-        webpush(
-            where,
-            json.dumps(message),
-            settings().vapid_private_key.get_secret_value(),
-            {"sub": f"mailto:{settings().sender}"},
-            timeout=PATIENCE,
-            ttl=KEEP_SECONDS,
-            requests_session=_http(),
-        )
+        webpush(where, json.dumps(message), *sender, **how)
         metrics.PUSHES.add(1, {"outcome": "sent"})
     except WebPushException as error:
         metrics.PUSHES.add(1, {"outcome": "refused"})

@@ -1,25 +1,23 @@
 """The routes of the installed app; what they send to everybody holds nothing of anybody."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, abort, current_app, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
-from pydantic import ValidationError
 
 from app.assets import asset, import_map
 from app.errors import Problem
-from app.pwa import appearance, push
+from app.pwa import push
+from app.security.bodies import query
 
 bp = Blueprint("pwa", __name__)
 
 STYLES = ("css/tokens.css", "css/components.css")
+SCHEMES, KEEP_SCHEME = ("system", "light", "dark"), 365 * 24 * 3600  # seconds
 ASK_EACH_TIME = {"Cache-Control": "no-cache"}
 
 
@@ -48,25 +46,32 @@ def offline() -> ResponseReturnValue:
     return render_template("pwa/offline.html")
 
 
+def _scheme_cookie() -> str:
+    return "__Host-scheme" if current_app.config["SESSION_COOKIE_SECURE"] else "scheme"
+
+
+def colour_scheme() -> str:
+    """One of ``SCHEMES``: a choice of this browser, in a cookie, so that the first paint is right."""
+    value = request.cookies.get(_scheme_cookie(), "")
+    return value if value in SCHEMES else SCHEMES[0]
+
+
 @bp.post("/settings/appearance")
 def set_appearance() -> ResponseReturnValue:
     scheme = request.form.get("scheme", "")
-    if scheme not in appearance.SCHEMES:
+    if scheme not in SCHEMES:
         raise Problem(422, "invalid", "Choose one of the colour schemes.", errors={"scheme": ["unknown"]})
     response = current_app.make_response(redirect(url_for("accounts.settings", _anchor="appearance"), 303))
-    appearance.choose(response, scheme)
+    secure = current_app.config["SESSION_COOKIE_SECURE"]
+    response.set_cookie(_scheme_cookie(), scheme, KEEP_SCHEME, secure=secure, httponly=True, samesite="Lax")
     return response
 
 
 @bp.post("/push/subscription")
 def subscribe() -> ResponseReturnValue:
     """Remember how this device can be told; an earlier subscription of it is replaced."""
-    try:
-        form = {name: value for name, value in request.form.items() if name != "csrf_token"}
-        wanted = push.Subscription.model_validate(form)
-    except ValidationError as error:
-        names: dict[str, Any] = {str(e["loc"][0]): [e["msg"]] for e in error.errors()}
-        raise Problem(422, "invalid", "This subscription is not one of a known push service.", errors=names) from None
+    form = {name: value for name, value in request.form.items() if name != "csrf_token"}
+    wanted = query(push.Subscription, form)
     push.subscribe(current_user, g.session_id, wanted)
     return "", 204
 

@@ -1,13 +1,13 @@
-"""Who may call which route, how often, and whether it writes: one table, enforced before every request.
+"""Who may call which route, how often, and whether it writes: ``access.toml``, enforced before every request.
 
 A route that is not in the table answers 404, and the test-suite fails. A page of your own brings its rows in a
 module attribute ``ACCESS`` (see ``pages/``).
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+import tomllib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from flask import Flask, abort, current_app, g, redirect, request, url_for
@@ -25,8 +25,7 @@ READS, WRITES = "reads", "writes"
 
 @dataclass(frozen=True)
 class Route:
-    """One row: OWNER routes answer 404 for another user's id, NOBODY's (a library's that we do not use) for everyone;
-    *limit* (per client) and *account_limit* are in Flask-Limiter's notation; only *json* routes take JSON bodies."""
+    """One row, as ``access.toml`` explains it; only *json* routes take JSON bodies."""
 
     endpoint: str
     method: str
@@ -37,99 +36,17 @@ class Route:
     json: bool = False
 
 
-# Attempts at signing in: by one client at any accounts, and at one account by any clients.
-BY_CLIENT, BY_ACCOUNT = "30/15 minutes;100/2 hours;300/day", "10/15 minutes;20/2 hours;40/day"
-MAILS_BY_ACCOUNT = "3/15 minutes;10/day"  # so that nobody's mailbox is flooded
-
-ROUTES = (
-    Route("static", "GET", PUBLIC),
-    Route("health.livez", "GET", PUBLIC),
-    Route("health.readyz", "GET", PUBLIC),
-    # Accounts
-    Route("security.login", "GET", PUBLIC),
-    Route("security.login", "POST", PUBLIC, WRITES, BY_CLIENT, BY_ACCOUNT),
-    Route("security.logout", "POST", PUBLIC, WRITES),
-    Route("security.register", "GET", PUBLIC),
-    Route("security.register", "POST", PUBLIC, WRITES, "60/15 minutes;200/day", MAILS_BY_ACCOUNT),
-    Route("security_txt.show", "GET", PUBLIC),
-    Route("accounts.csrf", "GET", PUBLIC),
-    Route("accounts.settings", "GET", SIGNED_IN),
-    Route("accounts.end_session", "POST", OWNER, WRITES),
-    Route("accounts.end_other_sessions", "POST", SIGNED_IN, WRITES),
-    Route("accounts.export", "GET", SIGNED_IN, READS, "10/hour"),
-    Route("accounts.deletion", "GET", SIGNED_IN),
-    Route("accounts.delete", "POST", SIGNED_IN, WRITES, "10/hour"),
-    Route("avatar.show", "GET", SIGNED_IN),
-    Route("avatar.upload", "POST", SIGNED_IN, READS, "20/hour"),
-    Route("avatar.delete", "POST", SIGNED_IN, READS, "20/hour"),
-    # Chat
-    Route("chat.new", "GET", SIGNED_IN),
-    Route("chat.start", "POST", SIGNED_IN, WRITES, "30/minute"),
-    Route("chat.conversation", "GET", OWNER),
-    Route("chat.earlier", "GET", OWNER),
-    Route("chat.ask", "POST", OWNER, WRITES, "30/minute"),
-    Route("chat.rename", "POST", OWNER, WRITES, "60/minute"),
-    Route("chat.delete", "POST", OWNER, WRITES, "60/minute"),
-    Route("chat.restore", "POST", OWNER, WRITES, "60/minute"),
-    Route("chat.regenerate", "POST", OWNER, WRITES, "30/minute"),
-    Route("chat.stop", "POST", OWNER, WRITES, "60/minute"),
-    Route("chat.search", "GET", SIGNED_IN, READS, "60/minute"),
-    Route("chat.export", "GET", OWNER, READS, "30/minute"),
-    Route("chat.source", "GET", OWNER),
-    Route("chat.edit", "POST", OWNER, WRITES, "30/minute"),
-    Route("chat.show_version", "POST", OWNER, WRITES, "60/minute"),
-    Route("chat.feedback", "POST", OWNER, WRITES, "60/minute"),
-    Route("chat.decide", "POST", OWNER, WRITES, "60/minute"),
-    Route("chat.run_status", "GET", OWNER, READS, "120/minute"),
-    Route("chat.seen", "POST", OWNER, WRITES, "60/minute"),
-    Route("chat.run_events", "GET", OWNER, READS, "120/minute"),
-    # The installed app
-    Route("pwa.manifest", "GET", PUBLIC),
-    Route("pwa.service_worker", "GET", PUBLIC),
-    Route("pwa.offline", "GET", PUBLIC),
-    Route("pwa.set_appearance", "POST", SIGNED_IN, WRITES, "60/minute"),
-    Route("pwa.subscribe", "POST", SIGNED_IN, WRITES, "30/minute"),
-    Route("pwa.unsubscribe", "POST", OWNER, WRITES, "60/minute"),
-)
-ACCOUNT_ROUTES = (
-    Route("security.verify", "GET", SIGNED_IN),
-    Route("security.verify", "POST", SIGNED_IN, WRITES, "10/15 minutes"),
-    Route("security.forgot_password", "GET", PUBLIC),
-    Route("security.forgot_password", "POST", PUBLIC, WRITES, "20/15 minutes;100/day", MAILS_BY_ACCOUNT),
-    Route("security.reset_password", "GET", PUBLIC, READS, "20/minute"),
-    Route("security.reset_password", "POST", PUBLIC, WRITES, "20/minute"),
-    Route("security.change_password", "GET", SIGNED_IN),
-    Route("security.change_password", "POST", SIGNED_IN, WRITES, "10/15 minutes"),
-    Route("security.change_email", "GET", SIGNED_IN),
-    Route("security.change_email", "POST", SIGNED_IN, WRITES, "5/15 minutes"),
-    Route("security.change_email_confirm", "GET", PUBLIC, WRITES, "20/minute"),
-    Route("security.two_factor_setup", "GET", SIGNED_IN),
-    Route("security.two_factor_setup", "POST", SIGNED_IN, WRITES, "20/hour"),
-    Route("security.two_factor_setup_validate", "POST", SIGNED_IN, WRITES, "20/hour"),
-    Route("security.two_factor_token_validation", "GET", PUBLIC),
-    Route("security.two_factor_token_validation", "POST", PUBLIC, WRITES, BY_CLIENT, BY_ACCOUNT),
-    Route("security.mf_recovery", "GET", PUBLIC),
-    Route("security.mf_recovery", "POST", PUBLIC, WRITES, BY_CLIENT, BY_ACCOUNT),
-    Route("security.mf_recovery_codes", "GET", SIGNED_IN),
-    Route("security.mf_recovery_codes", "POST", SIGNED_IN, WRITES, "10/hour"),
-    Route("security.two_factor_rescue", "GET", NOBODY),
-    Route("security.two_factor_rescue", "POST", NOBODY),
-    Route("security.tf_select", "GET", NOBODY),
-    Route("security.tf_select", "POST", NOBODY),
-)
-# Present only where sign-up needs a confirmed address.
-CONFIRM_ROUTES = (
-    Route("security.send_confirmation", "GET", PUBLIC),
-    Route("security.send_confirmation", "POST", PUBLIC, WRITES, "20/15 minutes;100/day", MAILS_BY_ACCOUNT),
-    Route("security.confirm_email", "GET", PUBLIC, WRITES, "20/minute"),
-    Route("security.confirm_email", "POST", PUBLIC, WRITES, "20/minute"),
-)
+def rows() -> Iterator[Route]:
+    """The rows of ``access.toml``."""
+    file = tomllib.loads(Path(__file__).with_name("access.toml").read_text("utf-8"))
+    for route, columns in file["routes"].items():
+        endpoint, method = route.split()
+        yield Route(endpoint, method, **{name: file["limits"].get(value, value) for name, value in columns.items()})
 
 
 def register(app: Flask, rows: Iterable[Route]) -> None:
     """Add rows to the table of *app*."""
-    for row in rows:
-        app.extensions["access"][row.endpoint, row.method] = row
+    app.extensions["access"].update({(row.endpoint, row.method): row for row in rows})
 
 
 def table() -> dict[tuple[str, str], Route]:
@@ -159,11 +76,12 @@ def _guard() -> ResponseReturnValue | None:
 def init_app(app: Flask) -> None:
     app.extensions["access"] = {}
     app.before_request(_guard)
-    register(app, ROUTES)
 
 
 def seal(app: Flask) -> None:
-    """Put the table's limits on the view functions; called when every blueprint is registered."""
+    """Read the table and put its limits on the view functions; called when every blueprint is registered."""
+    here = [row for row in rows() if row.endpoint in app.view_functions]
+    register(app, [*here, *app.extensions["access"].values()])
     limiter = app.extensions["limits"]
     for route in app.extensions["access"].values():
         for limit, key in ((route.account_limit, account), (route.limit, client)):

@@ -5,8 +5,6 @@ per account as well, however many addresses the attempts come from; growing wind
 is not locked out by an attacker: a browser that has signed in before, or has followed a reset link, counts by itself.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import math
@@ -102,14 +100,9 @@ def _announce(response: Response) -> Response:
 def init_app(app: Flask) -> None:
     """Count in Redis, if there is one; while it is lost each process counts for itself, so that no limit falls away."""
     redis = app.extensions["settings"].redis
-    limiter = app.extensions["limits"] = Limiter(
-        client,
-        strategy="sliding-window-counter",
-        storage_uri=redis or "memory://",
-        storage_options=REDIS_TIMEOUTS if redis else {},
-        in_memory_fallback_enabled=True,
-        on_breach=_refuse,
-    )
+    store: dict[str, Any] = {"storage_uri": redis or "memory://", "storage_options": REDIS_TIMEOUTS if redis else {}}
+    how: dict[str, Any] = {"strategy": "sliding-window-counter", "in_memory_fallback_enabled": True}
+    limiter = app.extensions["limits"] = Limiter(client, on_breach=_refuse, **store, **how)
     limiter.init_app(app)
     app.after_request(_announce)
     if redis:

@@ -4,8 +4,6 @@ Pure functions, no application needed. First invisible characters go, since hidi
 are good for here; then markdown-it renders without raw HTML, images or reference links; then nh3 keeps an allow-list.
 """
 
-from __future__ import annotations
-
 import re
 from itertools import pairwise
 
@@ -74,16 +72,12 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
     return value
 
 
+_cleaner = nh3.Cleaner(tags=TAGS, attributes=ATTRIBUTES, attribute_filter=_attribute, url_schemes=SCHEMES,
+                       link_rel="noopener noreferrer nofollow")  # fmt: skip
+
+
 def _sanitise(html: str) -> Markup:
-    clean = nh3.clean(
-        html,
-        tags=TAGS,
-        attributes=ATTRIBUTES,
-        attribute_filter=_attribute,
-        url_schemes=SCHEMES,
-        link_rel="noopener noreferrer nofollow",
-    )
-    return Markup(clean)  # noqa: S704 (this is where HTML becomes safe)
+    return Markup(_cleaner.clean(html))  # noqa: S704 (this is where HTML becomes safe)
 
 
 def render_markdown(text: str) -> Markup:
@@ -110,16 +104,13 @@ def inert_source(text: str) -> str:
 
 def _active(lines: list[str]) -> list[tuple[int, int]]:
     """The line ranges of blocks with raw HTML, images or links to anything but the web and mail."""
-    return [
-        _lines_of(block)
-        for block in _permissive.parse("\n".join(lines))
-        if block.type == "html_block"
-        or any(
-            token.type in ("html_inline", "image")
-            or (token.type == "link_open" and not ABSOLUTE.match(str(token.attrs["href"])))
-            for token in block.children or ()
-        )
-    ]
+
+    def active(token: Token) -> bool:
+        elsewhere = token.type == "link_open" and not ABSOLUTE.match(str(token.attrs["href"]))
+        return elsewhere or token.type in ("html_block", "html_inline", "image")
+
+    blocks = _permissive.parse("\n".join(lines))
+    return [_lines_of(block) for block in blocks if any(map(active, (block, *(block.children or ()))))]
 
 
 def split_blocks(text: str) -> tuple[list[Markup], str]:

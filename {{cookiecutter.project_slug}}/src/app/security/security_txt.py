@@ -1,7 +1,5 @@
 """``/.well-known/security.txt`` (RFC 9116): whom to tell about a hole; it never expires, being written when asked."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from flask import Blueprint, Response, url_for

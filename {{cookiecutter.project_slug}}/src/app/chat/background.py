@@ -1,21 +1,49 @@
-"""Tells people on their other devices that an answer has ended, unless a page has shown them."""
-
-from __future__ import annotations
+"""What is done in the background: titles that the model makes of first questions, and notifications of ends."""
 
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import select, update
 
 from app import jobs
 from app.accounts.models import User
-from app.chat.models import Conversation, Run, RunStatus
+from app.chat.models import Conversation, Message, Run, RunStatus
 from app.config import project
 from app.database import reading, transaction
 from app.pwa import push
+from app.security.markdown import clean_text
+
+TITLE_CHARS = 60
+SECONDS = 30
+
+
+def first_title(text: str) -> str:
+    """A title until there is a better one: the beginning of the question's first line."""
+    line = text.strip().partition("\n")[0].strip()
+    return line if len(line) <= TITLE_CHARS else f"{line[: TITLE_CHARS - 1].rstrip()}…"
+
+
+@jobs.task(retries=1)
+def suggest(conversation_id: UUID) -> None:
+    """Let the model name a conversation, unless its user has done so."""
+    from app.chat import asking
+
+    first = select(Message.text).where(Message.conversation_id == conversation_id).order_by(Message.id).limit(1)
+    with reading() as session:
+        question = session.scalar(first)
+    if question is None:
+        return
+    loop = current_app.extensions["runner"].loop
+    title = loop.submit(asking.title_of(current_app._get_current_object(), question)).result(SECONDS)  # type: ignore[attr-defined]
+    if not (title := first_title(clean_text(title).strip(" \t\n\"'#*"))):
+        return
+    untouched = Conversation.id == conversation_id, Conversation.title == first_title(question)
+    with transaction() as session:
+        session.execute(update(Conversation).where(*untouched).values(title=title))
+
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +85,8 @@ def tell(run_id: UUID) -> None:
             return
         conversation = session.get_one(Conversation, run.conversation_id)
         devices = push.devices(session, run.user_id)
-    message = {
-        "body": BODIES[RunStatus(run.status)],
-        "url": f"/chat/{conversation.id}",
-        "tag": conversation.id.hex,  # a later notification of this conversation replaces an earlier one
-    }
+    message = {"body": BODIES[RunStatus(run.status)], "url": f"/chat/{conversation.id}"}
+    message["tag"] = conversation.id.hex  # a later notification of this conversation replaces an earlier one
     for device, _ in devices:
         title = conversation.title if device.with_title else project()["name"]
         push.send.enqueue(device.session_id, message | {"title": title})

@@ -31,16 +31,19 @@ meter = api.get_meter("drill")
 meter.create_up_down_counter("http.server.active_requests", "{request}").add(16, {"http.request.method": "GET"})
 memory = lambda _: [api.Observation(300e6 + 30e6 * (time.time() - began))]
 meter.create_observable_up_down_counter("process.memory.usage", [memory], "By")
-m.LIMITS.watch(lambda: [(16, {"of": "threads"}), (10, {"of": "streams"}), (10, {"of": "runs"})])
-m.READY.watch(lambda: [(0.5, {"check": "mail"})])
-m.STREAMS.watch(lambda: 10); m.RUNS_LIVE.watch(lambda: 10); m.LOOP_LAG.watch(lambda: 0.9)
-m.POOL.watch(lambda: [(20, {"engine": "default"})]); m.POOL_SIZE.watch(lambda: [(20, {"engine": "default"})])
-m.REPLICATION_LAG.watch(lambda: 60.0); m.BACKUP_AGE.watch(lambda: 1e6); m.DRILL_AGE.watch(lambda: 1e7)
-m.QUEUE.watch(lambda: 500)
+m.watch("app.limits", lambda: [(16, {"of": "threads"}), (10, {"of": "streams"}), (10, {"of": "runs"})])
+m.watch("app.ready", lambda: [(0.5, {"check": "mail"})])
+for pool in ("used", "size"):
+    m.watch(f"app.database.pool.{pool}", lambda: [(20, {"engine": "default"})])
+values = {"app.streams.open": 10, "app.runs.live": 10, "app.loop.lag": 0.9, "app.database.replication.lag": 60.0,
+          "app.backup.age": 1e6, "app.backup.drill.age": 1e7, "app.queue.length": 500}
+for name, value in values.items():
+    m.watch(name, lambda value=value: value)
 while True:
-    m.COST.add(5, {"model": "priced"}); m.SIGN_INS.add(40, {"outcome": "failed"})
-    m.TOOL_CALLS.add(8, {"tool": "my_usage", "outcome": "failed"})
-    m.JOBS.add(1, {"task": "app.operations.backup.create_if_due", "outcome": "failed"})
+    m.add("app.cost.usd", 5, model="priced")
+    m.add("app.sign_ins", 40, outcome="failed")
+    m.add("app.tool_calls", 8, tool="my_usage", outcome="failed")
+    m.add("app.jobs", task="app.operations.backup.create_if_due", outcome="failed")
     time.sleep(2)
 """
 

@@ -26,8 +26,8 @@ PROBES = {"probe_success", "probe_ssl_earliest_cert_expiry"}  # of the blackbox 
 HEAD = """\
 # Metrics
 
-Made by `make docs` from `src/app/observability/metrics.py`; the Prometheus name is what its OTLP receiver makes of the
-OpenTelemetry name. A histogram's series end in `_bucket`, `_count` and `_sum`.
+Made by `make docs` from `src/app/observability/metrics.toml`; the Prometheus name is what its OTLP receiver makes of
+the OpenTelemetry name. A histogram's series end in `_bucket`, `_count` and `_sum`.
 
 | OpenTelemetry | Prometheus | kind | unit | labels | why |
 | --- | --- | --- | --- | --- | --- |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -116,3 +117,14 @@ def test_a_growing_answer_shows_what_the_finished_one_shows(pieces: list[str]) -
     items |= dict((growing.finish() or {}).get("set", []))
     assert "".join(items[number] for number in sorted(items)) == render_markdown("".join(pieces))
     assert sorted(items) == list(range(len(items)))
+
+
+def test_what_came_in_a_pause_of_parsing_is_parsed_although_the_model_says_no_more() -> None:
+    growing = GrowingAnswer()
+    growing.feed("a **b")
+    growing._parse_at = time.perf_counter() + 0.05
+    growing.feed("**\n\n")
+    assert growing.publish() == {"append": "a **b**\n\n"}
+    time.sleep(0.06)
+    assert "<strong>b</strong>" in str(growing.publish())
+    assert growing.publish() is None

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from dotenv import find_dotenv, load_dotenv
 from flask import Flask, current_app
+from flask.helpers import get_debug_flag
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import NoDecode, SettingsConfigDict
 
@@ -22,6 +23,7 @@ from app.own_settings import OwnSettings
 
 SECRETS_DIR = Path("/run/secrets")
 MISSING = "missing; `make setup` writes a .env with one, production takes it from the environment"
+EXAMPLES = ("example.com", "example.org")
 PLACEHOLDERS = ("change", "secret", "example", "placeholder", "password", "not-so")
 # By provider: the variable that its SDK reads a key from (none: it has its own credential chain), and its package.
 PROVIDERS = {
@@ -113,6 +115,8 @@ class Settings(OwnSettings):
     keep_deleted_days: Days = 30  # how long a deleted conversation can be restored; 0: for good
     keep_conversations_days: Days = 0  # unused conversations go after so many days; 0: never
     keep_runs_days: Days = 0  # what answers cost is forgotten after so many days; 0: never
+    prometheus_url: str = ""  # asked by `flask ready`
+    alertmanager_url: str = ""  # the same
     restic_repository: str = ""  # where backups go: a folder, or a URL as restic writes it
     restic_password: SecretStr = NOTHING  # encrypts the backups; keep a copy apart from them
     # which backups `restic forget` keeps
@@ -202,16 +206,34 @@ def _missing_key(model: str, settings: Settings) -> str:
 
 def production_problems(settings: Settings) -> Iterator[tuple[str, str]]:
     """What production refuses: pairs of a variable's name and what is wrong with it, with the fix."""
-    key = settings.secret_key.get_secret_value()
+    key, hosts, several = settings.secret_key.get_secret_value(), settings.trusted_hosts, settings.processes > 1
+    weak = len(key) < 32 or len(set(key)) < 12 or any(word in key.lower() for word in PLACEHOLDERS)
     generate = "generate one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-    if len(key) < 32 or len(set(key)) < 12 or any(word in key.lower() for word in PLACEHOLDERS):
-        yield "SECRET_KEY", f"too short, too regular or a placeholder; {generate}"
-    if not settings.trusted_hosts:
-        yield "TRUSTED_HOSTS", f"missing; the host names of this site, e.g. {project()['domain']}"
-    elif any(host.endswith(("example.com", "example.org")) for host in settings.trusted_hosts):
-        yield "TRUSTED_HOSTS", "still the default domain; set the host names of this site"
-    if not settings.mail_url.get_secret_value():
-        yield "MAIL_URL", "missing; sign-up sends a link: smtp://user:password@host:587"
+    vapid = re.fullmatch(r"([A-Za-z0-9_-]{43})?", settings.vapid_private_key.get_secret_value())
+    shared = (
+        "the event log, limits and cache of several workers must not be in memory: set a redis:// URL, or one worker"
+    )
+    for refused, variable, problem in (
+        (settings.development, "APP_ENV", "development relaxes every check"),
+        (get_debug_flag(), "FLASK_DEBUG", "it shows the source and a console to everybody"),
+        (weak, "SECRET_KEY", f"too short, too regular or a placeholder; {generate}"),
+        (not hosts, "TRUSTED_HOSTS", f"missing; the host names of this site, e.g. {project()['domain']}"),
+        (any(host.endswith(EXAMPLES) for host in hosts), "TRUSTED_HOSTS", "still the default domain; set this site's"),
+        (
+            not settings.mail_url.get_secret_value(),
+            "MAIL_URL",
+            "missing; sign-up sends a link: smtp://user:password@host:587",
+        ),
+        (not vapid, "VAPID_PRIVATE_KEY", "not such a key; `flask vapid` prints one; empty: no notifications"),
+        (
+            several and settings.database.startswith("sqlite"),
+            "DATABASE_URL",
+            "SQLite serves one worker; set a postgresql:// URL, or one worker and replica",
+        ),
+        (several and not settings.redis, "REDIS_URL", f"missing; {shared} and replica"),
+    ):
+        if refused:
+            yield variable, problem
     for model in settings.models:
         if model == "demo":
             yield "MODEL", f"the demo model is for development; e.g. {project()['model']}"
@@ -219,13 +241,6 @@ def production_problems(settings: Settings) -> Iterator[tuple[str, str]]:
             yield variable, f"missing; MODEL {model} needs this key"
         if _missing_package(model):
             yield "MODEL", f"{model} needs an SDK: uv add 'pydantic-ai-slim[{_provider(model)}]'"
-    if not re.fullmatch(r"([A-Za-z0-9_-]{43})?", settings.vapid_private_key.get_secret_value()):
-        yield "VAPID_PRIVATE_KEY", "not such a key; `flask vapid` prints one; empty: no notifications"
-    if settings.processes > 1 and settings.database.startswith("sqlite"):
-        yield "DATABASE_URL", "SQLite serves one worker; set a postgresql:// URL, or one worker and replica"
-    if settings.processes > 1 and not settings.redis:
-        shared = "the event log, limits and cache of several workers must not be in memory"
-        yield "REDIS_URL", f"missing; {shared}: set a redis:// URL, or one worker and replica"
 
 
 def load(*, strict: bool = True) -> Settings:

@@ -178,9 +178,12 @@ def init_app(app: Flask) -> None:
         if sqlite or name != "reader":  # which elsewhere is the writer, with an option
             tracing.instrument_engine(engine)
             pools |= {name: engine.pool} if name != "migrator" else {}
-    metrics.POOL.watch(lambda: [(pool.checkedout(), {"engine": name}) for name, pool in pools.items()])
+    metrics.watch(
+        "app.database.pool.used", lambda: [(pool.checkedout(), {"engine": name}) for name, pool in pools.items()]
+    )
     sizes = {name: pool.size() + pool._max_overflow for name, pool in pools.items()}
-    metrics.POOL_SIZE.watch(lambda: [(size, {"engine": name}) for name, size in sizes.items()])
+    metrics.watch("app.database.replication.lag", lambda: None if sqlite else _replication_lag(engines["reader"]))
+    metrics.watch("app.database.pool.size", lambda: [(size, {"engine": name}) for name, size in sizes.items()])
     alembic = Alembic(metadatas=Model.metadata, engines=engines["migrator"], run_mkdir=False)
     alembic.init_app(app)
     app.extensions["readiness"]["database"] = lambda: _ready(alembic)
@@ -216,6 +219,13 @@ def _ready(alembic: Alembic) -> str:
     known = {revision.revision for revision in script.walk_revisions()}
     behind = not revisions or (revisions <= known and revisions != set(script.get_heads()))
     return "failed: the schema is behind the code; run flask db upgrade" if behind else "ok"
+
+
+def _replication_lag(engine: Engine) -> float | None:
+    """Of the farthest replica, in seconds; nothing where there is none, or where this role may not see it."""
+    with engine.connect() as connection:
+        lag = connection.scalar(text("SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication"))
+    return None if lag is None else float(lag)
 
 
 def _one_at_a_time(connection: Connection) -> None:

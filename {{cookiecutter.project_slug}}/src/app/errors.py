@@ -63,7 +63,7 @@ def _kind(error: HTTPException) -> str:
 def _unexpected(error: Exception) -> Response:
     logger.error("unhandled %s", type(error).__name__, exc_info=error)
     tracing.record(error)
-    metrics.ERRORS.add(1, {"type": type(error).__name__, "where": "request"})
+    metrics.add("app.errors", type=type(error).__name__, where="request")
     return answer(InternalServerError())
 
 

@@ -262,5 +262,5 @@ def retry_dead() -> None:
 def init_app(app: Flask) -> None:
     logging.getLogger("huey").setLevel(logging.WARNING)
     app.extensions["readiness"]["jobs"] = _ready
-    metrics.QUEUE.watch(lambda: _waiting(app))
+    metrics.watch("app.queue.length", lambda: _waiting(app))
     app.cli.add_command(cli)

@@ -74,12 +74,12 @@ def test_a_double_submit_makes_one_message(context: BrowserContext, server: Live
 
 def test_a_message_during_an_answer_is_sent_after_it(context: BrowserContext, server: LiveServer) -> None:
     page = sign_up(context, server.url)
-    ask(page, "count to 15")
+    ask(page, "count to 60")
     page.wait_for_url("**/chat/*")
     page.get_by_label("Message").fill("count to 3")
     page.keyboard.press("Enter")
     expect(page.get_by_text("will be sent after this answer")).to_be_visible()
-    expect(page.locator(".question")).to_have_count(2, timeout=10_000)
+    expect(page.locator(".question")).to_have_count(2, timeout=30_000)
     finished(page)
     assert shown(page) == NUMBERS[:3]
 

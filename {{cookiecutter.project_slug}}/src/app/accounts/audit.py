@@ -32,9 +32,9 @@ def _listener(event: str) -> Any:
         logger.info("account %s %s from %s", user_id, event, request.remote_addr)
         tracing.note(event, user=user_id)
         if event == "signed up":
-            metrics.SIGN_UPS.add(1)
+            metrics.add("app.sign_ups")
         elif event in SIGN_IN_OUTCOMES:
-            metrics.SIGN_INS.add(1, {"outcome": SIGN_IN_OUTCOMES[event]})
+            metrics.add("app.sign_ins", outcome=SIGN_IN_OUTCOMES[event])
 
     return note
 

@@ -57,7 +57,7 @@ def end_other_sessions() -> ResponseReturnValue:
 def export() -> ResponseReturnValue:
     """Everything that is stored about the user, as a file."""
     tracing.note("export", user=current_user.id)
-    metrics.EXPORTS.add(1, {"format": "account"})
+    metrics.add("app.exports", format="account")
     disposition = {"Content-Disposition": 'attachment; filename="my-data.json"'}
     return Response(own_data.export(current_user.id), mimetype="application/json", headers=disposition)
 

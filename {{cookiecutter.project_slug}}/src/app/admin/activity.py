@@ -90,6 +90,12 @@ def roll_up() -> None:
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 
 
+@bp.get("/readiness")
+def readiness() -> ResponseReturnValue:
+    """What ``flask ready`` has found last."""
+    return render_template("admin/readiness.html", found=jobs.queue().get("ready", peek=True))
+
+
 @bp.get("/activity")
 def activity() -> ResponseReturnValue:
     today = now().date()

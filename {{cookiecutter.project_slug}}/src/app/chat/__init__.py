@@ -13,9 +13,9 @@ def init_app(app: Flask) -> None:
     runner = app.extensions["runner"] = Runner(app)
     app.extensions["streams"] = Streams(runner, settings.max_streams, settings.max_streams_per_user)
     app.extensions["readiness"]["draining"] = lambda: "failed: draining" if runner.draining else "ok"
-    metrics.STREAMS.watch(app.extensions["streams"].open.total)
-    metrics.RUNS_LIVE.watch(lambda: len(runner.live))
-    metrics.LOOP_LAG.watch(runner.loop.lag)
-    metrics.EVENT_LOG.watch(lambda: runner.log.size)
+    metrics.watch("app.streams.open", app.extensions["streams"].open.total)
+    metrics.watch("app.runs.live", lambda: len(runner.live))
+    metrics.watch("app.loop.lag", runner.loop.lag)
+    metrics.watch("app.event_log.size", lambda: runner.log.size)
     app.register_blueprint(message_views.bp)
     export.init_app(app)

@@ -80,6 +80,7 @@ class GrowingAnswer:
     _changes: list[tuple[int, Markup]] = field(default_factory=list)
     _unsaved: dict[str, ToolCall] = field(default_factory=dict)
     _parse_at: float = 0
+    _unparsed: bool = False
 
     @classmethod
     def resumed(cls, message: Message) -> GrowingAnswer:
@@ -147,7 +148,9 @@ class GrowingAnswer:
         """What has changed since the last call, as the data of a ``text`` event; None if nothing has."""
         piece = self._take()
         started = time.perf_counter()
-        if "\n" in piece and started >= self._parse_at:
+        self._unparsed |= "\n" in piece  # which stays true over a pause of the model
+        if self._unparsed and started >= self._parse_at:
+            self._unparsed = False
             blocks, self._tail = split_blocks(self._tail)
             self._close(blocks)
             finished = time.perf_counter()

@@ -84,7 +84,7 @@ class LiveRun:
                         self.answer.set_step(call.tool_call_id, "waiting")
                 if self.first_token_at is None and self.answer.waiting:
                     self.first_token_at = now()
-                    metrics.FIRST_TOKEN.record(time.monotonic() - self.began)
+                    metrics.record("app.run.first_token", time.monotonic() - self.began)
                     await publish(self)
 
         return handle

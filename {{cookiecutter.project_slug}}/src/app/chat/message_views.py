@@ -68,7 +68,7 @@ def feedback(message_id: UUID) -> ResponseReturnValue:
     form = accepted(FeedbackForm())
     if form.rating.data:
         db.session.merge(Feedback(message_id=answer.id, rating=form.rating.data, reason=form.reason.data or None))
-        metrics.FEEDBACK.add(1, {"rating": "good" if form.rating.data > 0 else "bad"})
+        metrics.add("app.feedback", rating="good" if form.rating.data > 0 else "bad")
     else:
         db.session.execute(delete(Feedback).where(Feedback.message_id == answer.id))
     db.session.commit()

@@ -26,14 +26,14 @@ def tool_call(name: str, outcome: str) -> None:
 
     known = {getattr(tool, "name", "") or getattr(tool, "__name__", "") for tool in TOOLS}  # a model may invent names
     labels = {"tool": name if name in known else "unknown", "outcome": TOOL_OUTCOMES.get(outcome, "failed")}
-    metrics.TOOL_CALLS.add(1, labels)
+    metrics.add("app.tool_calls", 1, **labels)
 
 
 def failed(live: Any, error: Exception) -> None:
     """Count an exception of a run; the span of whatever raised it has recorded it."""
     tracing.record(error)
     if live.error == "model":
-        metrics.ERRORS.add(1, {"type": type(error).__name__, "where": "run"})
+        metrics.add("app.errors", type=type(error).__name__, where="run")
 
 
 def finished(live: Any, run: Run, saving_since: int) -> None:
@@ -44,18 +44,18 @@ def finished(live: Any, run: Run, saving_since: int) -> None:
     if run.status == RunStatus.ERROR:
         live.span.set_status(trace.Status(trace.StatusCode.ERROR))
         if live.first_token_at is None:
-            metrics.FIRST_TOKEN.record(seconds)  # whoever waits in vain has waited, too
+            metrics.record("app.run.first_token", seconds)  # whoever waits in vain has waited, too
     live.span.set_attributes({"run.outcome": run.status, "run.error": run.error or ""})
     live.span.end()
     count(run)
     if run.status == RunStatus.WAITING:
         return  # the rest is counted when it has gone on and ended
-    metrics.RUN_DURATION.record(seconds, {"outcome": run.status})
-    model = {"model": run.model or "unknown"}
-    metrics.TOKENS.add(run.input_tokens or 0, model | {"direction": "input"})
-    metrics.TOKENS.add(run.output_tokens or 0, model | {"direction": "output"})
-    metrics.COST.add(float(run.cost or 0), model)
+    metrics.record("app.run.duration", seconds, outcome=run.status)
+    model = run.model or "unknown"
+    metrics.add("app.tokens", run.input_tokens or 0, model=model, direction="input")
+    metrics.add("app.tokens", run.output_tokens or 0, model=model, direction="output")
+    metrics.add("app.cost.usd", float(run.cost or 0), model=model)
 
 
 def count(run: Run) -> None:
-    metrics.RUNS.add(1, {"outcome": run.status, "error": run.error or ""})
+    metrics.add("app.runs", outcome=run.status, error=run.error or "")

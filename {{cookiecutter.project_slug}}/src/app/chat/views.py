@@ -77,7 +77,7 @@ def export_file(conversation_id: UUID) -> ResponseReturnValue:
     conversation = own_conversation(conversation_id)
     kind = query(Format).format
     tracing.note("export", conversation=conversation.id)
-    metrics.EXPORTS.add(1, {"format": kind})
+    metrics.add("app.exports", format=kind)
     name = re.sub(r"[^\w-]+", "-", conversation.title).strip("-")[:60] or "conversation"
     response = Response(export.export(db.session, conversation, kind), mimetype=export.MIMETYPES[kind])
     response.headers.set("Content-Disposition", "attachment", filename=f"{name}.{kind}")

@@ -54,7 +54,7 @@ def init_app(app: Flask) -> None:
             logfire.instrument_redis()
         logfire.instrument_system_metrics(dict.fromkeys(PROCESS_METRICS), base=None)
     limits = {"threads": settings.web_threads, "runs": settings.max_runs, "streams": settings.max_streams}
-    metrics.LIMITS.watch(lambda: [(limit, {"of": name}) for name, limit in limits.items()])
+    metrics.watch("app.limits", lambda: [(limit, {"of": name}) for name, limit in limits.items()])
     logfire.instrument_flask(app, excluded_urls=NOT_TRACED)
     health.init_app(app)
 

@@ -41,5 +41,5 @@ def _values(app: Flask) -> list[tuple[float, dict[str, str]]]:
 
 def init_app(app: Flask) -> None:
     app.extensions["readiness"] = {}
-    metrics.READY.watch(lambda: _values(app))
+    metrics.watch("app.ready", lambda: _values(app))
     app.register_blueprint(bp)

@@ -8,14 +8,15 @@ from typing import Any
 import logfire
 from logfire.sampling import SamplingOptions, TailSamplingSpanInfo
 from logfire.types import ExceptionCallbackHelper
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.metrics import get_meter
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
 from sqlalchemy import Engine
 
-from app.observability.metrics import ERRORS, JOB_DURATION, JOBS
+from app.observability import metrics
 
 ADDRESS = r"[\w.+-]+@[\w-]+\.\w"  # e-mail addresses are scrubbed, wherever they slip in
 SLOW_SECONDS = 5.0  # such traces are kept, whatever the sampling rate
@@ -70,11 +71,11 @@ def job(name: str) -> Iterator[None]:
             yield
             outcome = "ok"
         except Exception as error:
-            ERRORS.add(1, {"type": type(error).__name__, "where": "job"})
+            metrics.add("app.errors", type=type(error).__name__, where="job")
             raise
         finally:
-            JOBS.add(1, {"task": name, "outcome": outcome})
-            JOB_DURATION.record(time.monotonic() - began, {"task": name})
+            metrics.add("app.jobs", task=name, outcome=outcome)
+            metrics.record("app.job.duration", time.monotonic() - began, task=name)
 
 
 class WithoutContent(SpanProcessor):
@@ -131,7 +132,7 @@ def instrument_engine(engine: Engine) -> None:
     ``logfire.instrument_sqlalchemy`` does nothing with SQLAlchemy 2.1, and adds a span for every connection borrowed
     from the pool; the instrumentation of psycopg would trace each query a second time.
     """
-    usage = metrics.get_meter("app").create_up_down_counter("db.client.connections.usage", "{connection}")
+    usage = get_meter("app").create_up_down_counter("db.client.connections.usage", "{connection}")
     EngineTracer(tracer, engine, usage)  # type: ignore[no-untyped-call]
 
 

@@ -36,5 +36,5 @@ def operating() -> Iterator[None]:
 def init_app(app: Flask) -> None:
     from app.operations import backup, cleanup  # noqa: F401 (their jobs are known from now on)
 
-    metrics.BACKUP_AGE.watch(lambda: backup.age(app, "backup"))
-    metrics.DRILL_AGE.watch(lambda: backup.age(app, "drill"))
+    metrics.watch("app.backup.age", lambda: backup.age(app, "backup"))
+    metrics.watch("app.backup.drill.age", lambda: backup.age(app, "drill"))

@@ -112,6 +112,12 @@ def create() -> str:
     return snapshot
 
 
+def snapshots() -> list[dict[str, Any]]:
+    """The backups that are kept, as restic describes them."""
+    found: list[dict[str, Any]] = json.loads(_restic("snapshots", "--tag", TAG, "--json"))
+    return found
+
+
 def last(what: str = "backup") -> datetime | None:
     """When the newest backup, or "drill", was made, as far as the queue's store knows."""
     found = jobs.queue().get(what, peek=True)
@@ -239,7 +245,7 @@ def create_command() -> None:
 @operating()
 def list_command() -> None:
     """Show the backups that are kept."""
-    for found in json.loads(_restic("snapshots", "--tag", TAG, "--json")):
+    for found in snapshots():
         click.echo(f"{found['short_id']} {found['time'][:19]}")
 
 

@@ -43,7 +43,7 @@ def clean(dry_run: bool = False) -> dict[str, int]:
     report["files of old releases"] = 0 if dry_run else assets.forget(KEEP_ASSETS)
     logger.info("cleaned up: %s", report)
     for name, rows in report.items():
-        metrics.CLEANED.add(0 if dry_run else rows, {"what": name})
+        metrics.add("app.cleanup.rows", 0 if dry_run else rows, what=name)
     return report
 
 

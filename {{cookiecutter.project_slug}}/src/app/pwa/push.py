@@ -126,9 +126,9 @@ def send(session_id: UUID, message: dict[str, str]) -> None:
     how: dict[str, Any] = {"timeout": PATIENCE, "ttl": KEEP_SECONDS, "requests_session": _http()}
     try:
         webpush(where, json.dumps(message), *sender, **how)
-        metrics.PUSHES.add(1, {"outcome": "sent"})
+        metrics.add("app.pushes", outcome="sent")
     except WebPushException as error:
-        metrics.PUSHES.add(1, {"outcome": "refused"})
+        metrics.add("app.pushes", outcome="refused")
         if error.response is None or error.response.status_code not in GONE:
             raise
         with transaction() as writer:

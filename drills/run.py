@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NOT_DRILLS = {"run", "lab", "ledger", "monitoring_lab", "otlp_sink", "services"}
+NOT_DRILLS = {"run", "lab", "monitoring_lab", "otlp_sink", "services"}
 
 
 def main() -> int:

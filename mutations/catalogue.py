@@ -22,7 +22,6 @@ HEADER_SET = f"{RESPONSES}::test_every_answer_carries_the_header_set"
 OTHERS_THINGS = f"{ACCESS}::test_another_users_things_are_not_there_by_any_route"
 DIRECTIVES = {
     "default-src": "'none'",
-    "script-src": "'self'",
     "style-src": "'self'",
     "img-src": "'self'",
     "font-src": "'self'",
@@ -54,7 +53,7 @@ def _line(name: str, value: str, prefix: str) -> Mutation:
 
 
 S1 = [
-    Mutation("csrf-not-checked", "security/__init__.py", "    csrf.init_app(app)\n", "", f"{RESPONSES} -k token"),
+    Mutation("csrf-not-checked", "security/__init__.py", "(headers, bodies, csrf, limits", "(headers, bodies, limits", f"{RESPONSES} -k token"),
     Mutation("csrf-no-referrer-check", "security/__init__.py", 'app.config["WTF_CSRF_TIME_LIMIT"] = None',
              'app.config["WTF_CSRF_TIME_LIMIT"] = None; app.config["WTF_CSRF_SSL_STRICT"] = False', f"{RESPONSES} -k another_site"),
     Mutation("csrf-token-survives-sign-in", "accounts/sessions.py", 'for key in ("csrf_token", "_flashes"):',
@@ -93,7 +92,7 @@ S3 = [
 S4 = [
     Mutation("errors-tell-their-cause", "errors.py", "return answer(InternalServerError())",
              'return answer(Problem(500, "error", str(error)))', f"{RESPONSES} -k unexpected"),
-    Mutation("errors-without-reference", "errors.py", ', "trace_id": trace_id()}', "}", f"{RESPONSES} -k errors_are_pages"),
+    Mutation("errors-without-reference", "errors.py", ', "trace_id": tracing.current_ids()[0]}', "}", f"{RESPONSES} -k errors_are_pages"),
 ]  # fmt: skip
 S5 = [
     Mutation("body-bytes", "security/bodies.py", "        request.max_content_length = FORM_BYTES\n", "", f"{BODIES} -k bounded"),
@@ -111,11 +110,12 @@ S5 = [
 ]  # fmt: skip
 S6 = [
     *(_line(name, value, "csp") for name, value in DIRECTIVES.items()),
+    Mutation("csp-script-src", HEADER_TABLE, '\nscript-src = ""', "\nscript-src = \"'self'\"", HEADER_SET),
     *(_line(name, value, "header") for name, value in HEADERS.items()),
     Mutation("header-strict-transport-security", HEAD, " or request.is_secure:", ":", HEADER_SET),
     Mutation("header-referrer-policy", HEADER_TABLE, 'Referrer-Policy = "same-origin"', 'Referrer-Policy = "unsafe-url"',
              HEADER_SET),
-    Mutation("header-permissions-policy", HEAD, '"permissions_policy": table()["permissions-policy"]', '"permissions_policy": {}', HEADER_SET),
+    Mutation("header-permissions-policy", HEAD, '"permissions_policy": TABLE["permissions-policy"]', '"permissions_policy": {}', HEADER_SET),
     Mutation("header-cache-control", HEAD, '        response.headers.setdefault("Cache-Control", "no-store")\n', "",
              f"{RESPONSES} -k never_kept"),
     Mutation("csp-nonce", HEAD, 'content_security_policy_nonce_in=["script-src"]', "content_security_policy_nonce_in=[]",

@@ -17,6 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import template
 from catalogue import ALL, Mutation
 from cookiecutter.main import cookiecutter
 
@@ -54,6 +55,7 @@ def verdict(mutation: Mutation, project: Path, python: Path) -> str:
 
 def main(only: list[str]) -> int:
     chosen = [mutation for mutation in ALL if not only or mutation.id in only]
+    mistakes = [mistake for mistake in template.MISTAKES if not only or mistake.id in only]
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         project = Path(cookiecutter(str(TEMPLATE), no_input=True, output_dir=folder))
@@ -68,9 +70,13 @@ def main(only: list[str]) -> int:
                     print(f"{tests} is not green without a mutation:\n{result.stdout[-2000:]}")
                     return 2
             verdicts = []
-            for line in pool.map(lambda mutation: verdict(mutation, project, python), chosen):
-                print(line, flush=True)
-                verdicts.append(line)
+            for lines in (
+                pool.map(template.verdict, mistakes),
+                pool.map(lambda mutation: verdict(mutation, project, python), chosen),
+            ):
+                for line in lines:
+                    print(line, flush=True)
+                    verdicts.append(line)
     survived = sum(line.startswith("SURVIVED") for line in verdicts)
     print(f"{len(verdicts) - survived} of {len(verdicts)} killed in {time.monotonic() - started:.0f} seconds")
     return 1 if survived else 0

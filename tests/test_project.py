@@ -39,27 +39,17 @@ def test_its_own_checks_pass_as_rendered(project: Path) -> None:
     assert "No changes detected" in make(project, "check")
 
 
-# The tiers on real servers, real services and a real browser that hold on a machine of two cores.
-HEAVY = [
-    "tests/test_server.py",
-    "tests/posture",
-    "tests/services/test_roles.py",
-    "tests/services/test_backup.py",
-    "tests/browser/test_accessibility.py",
-    "tests/browser/test_approval.py",
-    "tests/browser/test_attacks.py",
-    "tests/browser/test_offline.py",
-    "tests/browser/test_page.py",
-]
+def servers(project: Path) -> list[str]:
+    """The tiers that its Makefile runs one after another: on real servers, real services and in a real browser."""
+    return re.findall(r"^SERVERS := (.*)$", (project / "Makefile").read_text(), re.MULTILINE)[0].split()
 
 
-def test_its_own_fast_tests_pass(project: Path) -> None:
-    heavy = ("tests/browser", "tests/services", "tests/posture", "tests/test_server.py")
-    own_tests_pass(project, *(f"--ignore={path}" for path in heavy))
+def test_its_own_fast_tests_pass_on_both_engines(project: Path) -> None:
+    own_tests_pass(project, "-n", "auto", "--engine", "both", *(f"--ignore={tier}" for tier in servers(project)))
 
 
 def test_its_own_tests_on_real_parts_pass(project: Path) -> None:
-    own_tests_pass(project, *HEAVY)
+    own_tests_pass(project, *servers(project))
 
 
 def own_tests_pass(project: Path, *arguments: str) -> None:

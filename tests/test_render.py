@@ -216,7 +216,7 @@ def test_no_secret_and_no_private_file_is_rendered(default_render: Path) -> None
 
 def test_the_slug_list_of_the_hook_is_the_list_of_dependencies(default_render: Path) -> None:
     project = tomllib.loads((default_render / "pyproject.toml").read_text("utf-8"))
-    needed = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    needed = sum(project["dependency-groups"].values(), project["project"]["dependencies"])
     names = {re.match(r"[a-z0-9-]+", requirement)[0] for requirement in needed}
     hook = (TEMPLATE / "hooks/pre_gen_project.py").read_text("utf-8")
     taken = set(re.findall(r'TAKEN = """([^"]+)"""', hook)[0].split())

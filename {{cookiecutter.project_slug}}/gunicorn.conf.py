@@ -32,12 +32,13 @@ control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (memory: a disk may stall)
 accesslog = None
 errorlog = "-"
-loglevel = "warning"
+loglevel = "info" if settings.development else "warning"  # which tells where it listens
 
 
-def when_ready(server):
-    if settings.development:
-        print(f"Serving at http://127.0.0.1:{settings.port} (Ctrl-C stops)", flush=True)  # noqa: T201
+def pre_request(worker, req):
+    """A stream's connection ends with it; a proxy that was not told would send its next request there."""
+    if any(name == "ACCEPT" and "text/event-stream" in value for name, value in req.headers):
+        req.force_close()
 
 
 def post_worker_init(worker):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from app.operations.readiness import checklist
+from app.operations.readiness import CHECKLIST
 
 HEAD = """\
 # The checklist
@@ -29,9 +29,9 @@ def cell(path: str) -> str:
 
 def as_markdown() -> str:
     """Every line of the checklist with its code, its test and what `flask ready` asks of it."""
-    checks = checklist()["checks"]
+    checks = CHECKLIST["checks"]
     lines = [HEAD, "| | done | code | test | asked by `flask ready` |\n| --- | --- | --- | --- | --- |\n"]
-    for item, (title, code, test) in checklist()["items"].items():
+    for item, (title, code, test) in CHECKLIST["items"].items():
         asked = ", ".join(f"`{name}`" for name, row in checks.items() if row["item"] == item)
         lines.append(f"| {item} | {title} | {cell(code)} | {cell(test)} | {asked} |\n")
     lines.append("\n| check | when | what to do when it fails |\n| --- | --- | --- |\n")

@@ -6,7 +6,7 @@ import re
 from email.message import EmailMessage
 from typing import Any
 
-from support import FETCH, PAGE, Visitor
+from support import FETCH, PAGE, Visitor, work_off
 
 
 class Outbox(list[EmailMessage]):
@@ -45,4 +45,6 @@ class Secure(Visitor):
     def post(self, url: str, headers: dict[str, str] = FETCH, **form: str) -> Any:
         csrf = self.get("/account/csrf", FETCH).json["token"]
         headers = headers | {"X-CSRFToken": csrf, "Referer": "https://localhost/"}
-        return self.client.post(url, data=form, headers=headers, base_url="https://localhost")
+        response = self.client.post(url, data=form, headers=headers, base_url="https://localhost")
+        work_off(self.app)  # mails are queued
+        return response

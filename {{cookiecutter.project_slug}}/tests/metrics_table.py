@@ -52,10 +52,10 @@ def series() -> dict[str, set[str]]:
 
 
 def as_markdown() -> str:
-    lines = []
+    lines, by = [], {row.name: library for row, library in LIBRARIES.items()}
     for row in [*LIBRARIES, *TABLE]:
         labels = ", ".join(f"`{label}`" for label in row.labels)
-        why = f"{row.reason} (by {LIBRARIES[row]})" if row in LIBRARIES else row.reason
+        why = f"{row.reason} (by {by[row.name]})" if row.name in by else row.reason
         lines.append(f"| `{row.name}` | `{prometheus_name(row)}` | {row.kind} | `{row.unit}` | {labels} | {why} |\n")
     return HEAD + "".join(lines)
 

@@ -11,8 +11,7 @@ from sqlalchemy import select
 from support import MakeApp, ScriptedModel, Visitor, wait_until
 
 from app.accounts.models import User
-from app.admin.activity import count_day, roll_up
-from app.admin.models import DailyActivity, WeeklyRetention
+from app.admin.activity import DailyActivity, WeeklyRetention, count_day, roll_up
 from app.chat.models import Feedback, Run
 from app.database import db, id_at, new_id, now, reading, transaction
 

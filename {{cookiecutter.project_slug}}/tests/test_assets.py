@@ -122,7 +122,7 @@ def test_a_cdn_is_named_by_pages_import_map_and_policy(make_app: MakeApp) -> Non
     assert len(names) > 6
     assert all(re.fullmatch(f"https://cdn.example.net/site{PUBLISHED}", url) for url in names)
     policy = page.headers["Content-Security-Policy"]
-    for directive in ("script-src", "style-src", "img-src", "font-src", "connect-src"):
+    for directive in ("style-src", "img-src", "font-src", "connect-src"):
         assert re.search(rf"{directive} 'self' https://cdn\.example\.net[ ;]", policy)
     for directive in ("form-action 'self';", "worker-src 'self';", "base-uri 'none'"):
         assert directive in policy

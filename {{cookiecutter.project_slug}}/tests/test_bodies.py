@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask
-from support import FETCH, PAGE, PASSWORD, Visitor, sign_in, sign_up
+from support import FETCH, PAGE, PASSWORD, MakeApp, Visitor, sign_in, sign_up
 
 pytestmark = pytest.mark.one_engine
 
@@ -42,6 +42,20 @@ def test_other_kinds_of_body_are_refused(app: Flask, ada: Visitor, kind: str) ->
 def test_a_zero_byte_is_refused_before_a_database_sees_it(ada: Visitor) -> None:
     assert send(ada, "/chat", "text=a%00b", URLENCODED) == 400
     assert ada.get("/chat?q=%00", FETCH).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["localhost:x", "localhost:-1", "a:b:c", "[::1]x"])
+@pytest.mark.parametrize("forwarded", [False, True])
+def test_a_host_that_is_none_is_refused_before_anything_reads_it(make_app: MakeApp, host: str, forwarded: bool) -> None:
+    app = make_app(trusted_hosts=("localhost",), proxy_hops=1)
+    told = {"X-Forwarded-Host" if forwarded else "Host": host}
+    assert app.test_client().get("/livez", headers=told).status_code == 400
+
+
+def test_a_referrer_that_is_none_is_refused(ada: Visitor) -> None:
+    token = ada.get("/account/csrf", FETCH).json["token"]
+    told = {"Referer": "https://[", "X-CSRFToken": token}
+    assert ada.client.post("/logout", headers=told, base_url="https://localhost").status_code == 400
 
 
 def test_unknown_fields_are_refused_by_name(app: Flask, ada: Visitor) -> None:

@@ -77,9 +77,10 @@ def test_the_command_reports_and_needs_no_setting_of_the_web_process(
     _age(app, 31, "deleted_at")
     for name, value in (engine.environment | {"DATA_DIR": str(tmp_path)}).items():
         monkeypatch.setenv(name, value)
-    result = CliRunner().invoke(cleanup.command, ["--dry-run"])
-    assert result.exit_code == 0, result.output
-    assert "deleted conversations" in result.output
+    for options in (["--dry-run"], []):
+        result = CliRunner().invoke(cleanup.command, options)
+        assert result.exit_code == 0, result.output
+        assert "deleted conversations" in result.output
 
 
 def test_the_schedule_cleans_up_and_closes_runs_of_dead_processes(app: Flask, ada: Visitor) -> None:

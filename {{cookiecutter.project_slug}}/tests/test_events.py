@@ -12,7 +12,7 @@ from engines import Engine
 from flask import Flask
 from support import MakeApp, Page, ScriptedModel, Visitor, parse_events, wait_until
 
-from app.chat import runs, saving, streams
+from app.chat import history, runs, streams
 from app.chat.answer import render_saved
 from app.chat.live import LiveRun
 from app.chat.models import Conversation, Message, Run, RunStatus
@@ -180,7 +180,7 @@ class Story:
         if event := self.live.next_event():
             self.log("append", [event])
         if self.random.random() < 0.4:
-            saving.save(self.app, [self.live.snapshot()])
+            history.save(self.app, [self.live.snapshot()])
 
     def connect(self) -> None:
         """Read some of what there is, from here or, as a browser that has forgotten, from further back; then drop."""
@@ -215,7 +215,7 @@ class Story:
         self.live.status = RunStatus.DONE
         if event := self.live.next_event():
             self.log("append", [event])
-        (run,) = saving.save(self.app, [self.live.snapshot()]).values()
+        (run,) = history.save(self.app, [self.live.snapshot()]).values()
         self.log("append", [self.live.terminal_event(run)])
         self.log("end", run.id, self.live.number)
 

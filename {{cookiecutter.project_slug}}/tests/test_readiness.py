@@ -20,7 +20,7 @@ from app import jobs
 from app.accounts.models import User
 from app.database import db, now
 from app.operations import readiness
-from app.operations.readiness import checklist, checks
+from app.operations.readiness import CHECKLIST, checks
 
 ROOT = Path(__file__).parents[1]
 Ready = Callable[..., Result]
@@ -57,7 +57,7 @@ def red(result: Result) -> list[str]:
 def test_where_all_is_well_nothing_fails_and_what_was_not_asked_says_why(ready: Ready, engine: Engine) -> None:
     result = ready()
     found = {row["id"]: row for row in json.loads(result.stdout)}
-    assert list(found) == list(checklist()["checks"])
+    assert list(found) == list(CHECKLIST["checks"])
     role = ["database-role"] if engine.name == "services" else []  # the tests' own role owns everything
     assert red(result) == [*role, "backup-repository"]
     measured = {"secret-key", "headers", "csrf", "input-validation", "limits", "indexes", "user-journey"}
@@ -159,22 +159,22 @@ def test_operators_see_the_last_result(ready: Ready, app: Flask, ada: Visitor) -
 
 
 def test_every_check_can_be_asked_and_belongs_to_a_line() -> None:
-    for name, row in checklist()["checks"].items():
-        assert row["item"] in checklist()["items"], name
+    for name, row in CHECKLIST["checks"].items():
+        assert row["item"] in CHECKLIST["items"], name
         assert row["stage"] in ("pre", "deploy", "post")
         assert any(kind in row for kind in KINDS) != hasattr(checks, name.replace("-", "_")), name
-        assert set(row.get("needs", ())) <= set(checklist()["checks"])
+        assert set(row.get("needs", ())) <= set(CHECKLIST["checks"])
 
 
 def test_every_alert_is_asked_for() -> None:
     groups = yaml.safe_load((ROOT / "monitoring/prometheus/alerts.yml").read_text("utf-8"))["groups"]
     alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
-    assert set(checklist()["checks"]["alert-rules"]["alerts"]) == alerts
+    assert set(CHECKLIST["checks"]["alert-rules"]["alerts"]) == alerts
 
 
 def test_the_documented_checklist_is_the_one_in_the_code_and_cites_what_exists() -> None:
     assert (ROOT / "docs/checklist.md").read_text("utf-8") == as_markdown(), "run make docs"
-    for item, (_, code, test) in checklist()["items"].items():
+    for item, (_, code, test) in CHECKLIST["items"].items():
         for path, _, function in (code.partition("::"), test.partition("::")):
             assert (ROOT / path).exists(), (item, path)
             assert not function or f"def {function}(" in (ROOT / path).read_text("utf-8"), (item, function)

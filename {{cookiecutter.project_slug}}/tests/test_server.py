@@ -151,6 +151,7 @@ def test_a_stream_keeps_session_check_limits_and_headers(serve: Serve) -> None:
         for name in ("Content-Security-Policy", "Cross-Origin-Resource-Policy", "X-Content-Type-Options"):
             assert name in stream.headers
         assert stream.headers["Cache-Control"] == "no-store"
+        assert stream.headers["Connection"] == "close"  # else a proxy sends its next request into a closing connection
         with ada.open("GET", answer.events, Accept="text/event-stream") as refused:
             assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
 

@@ -90,6 +90,7 @@ def test_with_its_key_the_projects_own_model_is_used(monkeypatch: pytest.MonkeyP
 
 def test_secrets_may_come_from_files(production: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text(GOOD_KEY[::-1] + "\n")
+    (tmp_path / "..data").mkdir()  # as Kubernetes mounts them
     production.setattr(config, "SECRETS_DIR", tmp_path)
     production.delenv("SECRET_KEY")
     assert config.load().secret_key.get_secret_value() == GOOD_KEY[::-1]

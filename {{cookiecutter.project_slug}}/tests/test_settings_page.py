@@ -11,7 +11,7 @@ from flask import Flask
 from mails import Outbox
 from passlib.totp import TOTP
 from sqlalchemy import select, text
-from support import FETCH, PAGE, PASSWORD, MakeApp, ScriptedModel, Visitor, is_in, sign_in, sign_up
+from support import FETCH, PAGE, PASSWORD, MakeApp, ScriptedModel, Visitor, is_in, sign_in, sign_up, work_off
 
 from app.accounts.models import User, UserSession
 from app.chat.models import Conversation, Message, Run
@@ -88,6 +88,7 @@ def test_a_mailed_link_resets_the_password_once_and_ends_every_session(make_app:
     ada, forgetful = Visitor(app), Visitor(app)
     sign_up(ada)
     forgetful.post("/reset", PAGE, email="ada@example.com")
+    work_off(app)
     link = outbox.link("/reset")
     assert "New password" in forgetful.get(link).text
     assert forgetful.post(link, PAGE, password=NEW_PASSWORD).status_code == 302
@@ -104,8 +105,10 @@ def test_an_address_changes_when_the_link_to_the_new_one_is_followed(make_app: M
     sign_up(ada)
     sign_in(phone)
     ada.post("/reset", PAGE, email="ada@example.com")
+    work_off(app)
     old_reset = outbox.link("/reset")
     ada.post("/account/email", PAGE, email="lovelace@example.com")
+    work_off(app)
     assert outbox[-1]["To"] == "lovelace@example.com"
     assert user_of(app, "lovelace@example.com") is None
     assert ada.get(outbox.link("/account/email")).location == "/account/settings"
@@ -136,6 +139,7 @@ def test_two_factor_sign_in_asks_for_a_code_that_works_once(app: Flask, ada: Vis
     code = next_code(totp)
     assert phone.post("/login/code", PAGE, code=code).location == "/chat"
     assert is_in(phone)
+    assert phone.get("/login/code").status_code == 302  # asked once more, that signs out, which writes
     sign_in(thief)
     assert thief.post("/login/code", PAGE, code=code).status_code == 200
     assert not is_in(thief)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
+import pytest
 from flask import Flask
 from mails import Outbox, Secure
-from support import PAGE, is_in, sign_in, sign_up
+from support import PAGE, is_in, sign_in, sign_up, work_off
+
+from app.database import now
 
 
 def test_signing_up_in_production_says_the_same_whether_or_not_the_account_exists(
@@ -45,6 +49,31 @@ def test_signing_in_with_an_unknown_address_and_a_wrong_password_look_alike(prod
         for email in ("ada@example.com", "nobody@example.com")
     ]
     assert bodies[0] == bodies[1]
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
+def test_a_forgotten_password_takes_as_long_for_an_account_as_for_none(
+    production: Flask, outbox: Outbox, email: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = Secure(production)
+    sign_up(ada)
+    hashed: list[str] = []
+    context = production.extensions["security"].pwd_context
+    real = context.hash
+    monkeypatch.setattr(context, "hash", lambda secret, **options: hashed.append(secret) or real(secret, **options))
+    ada.post("/reset", PAGE, email=email)
+    assert len(hashed) == 1
+
+
+def test_a_mail_server_that_is_down_shows_to_nobody_and_the_mail_is_sent_later(
+    production: Flask, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "send_message", lambda message: message.refuse())
+    assert sign_up(Secure(production)).status_code == 302
+    monkeypatch.undo()
+    monkeypatch.setattr("smtplib.SMTP", outbox)
+    work_off(production, now() + timedelta(minutes=1))
+    assert outbox.link("/confirm")
 
 
 def test_cookies_in_production_are_bound_to_the_host_and_to_https(production: Flask) -> None:

@@ -4,8 +4,6 @@ Each process publishes what it has in DATA_DIR, where earlier releases have left
 whoever is asked serves the files of both. A CDN at ASSET_BASE_URL fetches them from here.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json
@@ -19,20 +17,22 @@ from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import brotli
 from flask import Flask, abort, current_app, redirect, request, send_from_directory
 from flask.typing import ResponseReturnValue
 
+from app.config import Settings, settings
+from app.security import headers
+
 HASHED = re.compile(r".+\.[0-9a-f]{12}\.\w+")
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz", "identity": ""}  # the smallest first
 COMPRESSED = (".css", ".js", ".json", ".svg", ".txt", ".webmanifest")
-FOR_GOOD = {
-    "Cache-Control": "public, max-age=31536000, immutable",
-    "Access-Control-Allow-Origin": "*",  # pages that get these from a CDN, and check their hashes
-    "Cross-Origin-Resource-Policy": "cross-origin",
-}
+
+
+def _published(settings: Settings) -> Path:
+    return settings.data_dir.absolute() / "static"
 
 
 class Asset(NamedTuple):
@@ -64,20 +64,19 @@ class Assets:
 
     def __init__(self, app: Flask):
         settings = app.extensions["settings"]
-        self.folder, self.published = Path(app.static_folder or ""), settings.data_dir.absolute() / "static"
+        self.folder, self.published = Path(app.static_folder or ""), _published(settings)
         self.base = f"{settings.asset_base_url.rstrip('/')}{app.static_url_path}"
         self.look_again = 1.0 if settings.development else float("inf")
         self.look()
 
-    def look(self) -> Assets:
+    def look(self) -> Self:
         self.looked_at = time.monotonic()
         files = {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
         self.by_name = {name: _named(path, name, path.stat().st_mtime) for name, path in sorted(files.items())}
         urls = {name: f"{self.base}/{asset.name}" for name, asset in self.by_name.items() if name.startswith("js/")}
-        self.import_map = {
-            "imports": {name.replace("js/", "app/", 1): url for name, url in urls.items()},
-            "integrity": {url: self.by_name[name].integrity for name, url in urls.items()},
-        }
+        imports = {name.replace("js/", "app/", 1): url for name, url in urls.items()}
+        hashes = {url: self.by_name[name].integrity for name, url in urls.items()}
+        self.import_map = {"imports": imports, "integrity": hashes}
         return self
 
     def publish(self) -> None:
@@ -94,8 +93,8 @@ class Assets:
         _write(self.published / "manifest.json", json.dumps(manifest).encode())
 
     @classmethod
-    def current(cls) -> Assets:
-        assets: Assets = current_app.extensions["assets"]
+    def current(cls) -> Self:
+        assets: Self = current_app.extensions["assets"]
         return assets.look() if time.monotonic() - assets.looked_at > assets.look_again else assets
 
 
@@ -125,7 +124,7 @@ def import_map() -> dict[str, dict[str, str]]:
 def forget(after: timedelta) -> int:
     """Delete what no process has published for so long; returns how many files."""
     limit = time.time() - after.total_seconds()
-    files = (path for path in Assets.current().published.rglob("*") if path.is_file())
+    files = (path for path in _published(settings()).rglob("*") if path.is_file())
     old = [path for path in files if path.stat().st_mtime < limit]
     for path in old:
         path.unlink()
@@ -148,7 +147,7 @@ def _serve(filename: str) -> ResponseReturnValue:
     if coding != "identity":
         response.content_encoding = coding
     response.vary.add("Accept-Encoding")
-    response.headers.update(FOR_GOOD)
+    response.headers.update(headers.TABLE["static"])
     return response
 
 

@@ -3,26 +3,22 @@
 What belongs to a user has the user's id in its key. A Redis that fails costs time, never an answer.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from cachelib.serializers import JSONSerializer
 from flask import Flask, current_app
 from flask_caching import Cache
 from pydantic_core import to_jsonable_python
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
+from redis import RedisError, backoff, retry
 
-logger = logging.getLogger(__name__)
 TIMEOUT, PAUSE = 0.25, 5.0  # seconds a request waits for Redis, and seconds without a try after it has failed
 MOST = 5_000  # values in this process
-REDIS = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0)}
+REDIS = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": retry.Retry(backoff.NoBackoff(), 0)}
 _cache = Cache()
+_building = [threading.Lock() for _ in range(64)]  # by the hash of a key
 
 
 class _Data(JSONSerializer):
@@ -32,18 +28,11 @@ class _Data(JSONSerializer):
         return None if bvalue is None else super().loads(bvalue)
 
 
-@dataclass
-class _Guard:
-    lost_at: float = float("-inf")
-    building: list[threading.Lock] = field(default_factory=lambda: [threading.Lock() for _ in range(64)])
-
-
 def get_or_set(key: str, seconds: int, build: Callable[[], Any]) -> Any:
     """What *build* returned at most *seconds* ago, as JSON values; of those of this process who miss it at once, one
     builds and the others wait."""
     if (found := _ask(_cache.get, key)) is None:
-        building = current_app.extensions["cache.guard"].building
-        with building[hash(key) % len(building)]:
+        with _building[hash(key) % len(_building)]:
             if (found := _ask(_cache.get, key)) is None:
                 found = to_jsonable_python(build())
                 _ask(_cache.set, key, found, seconds)
@@ -56,19 +45,18 @@ def delete(key: str) -> None:
 
 
 def _ask(operation: Callable[..., Any], *arguments: Any) -> Any:
-    guard: _Guard = current_app.extensions["cache.guard"]
-    if time.monotonic() < guard.lost_at + PAUSE:
+    if time.monotonic() < current_app.extensions["cache.lost_at"] + PAUSE:
         return None
     try:
         return operation(*arguments)
     except (RedisError, OSError) as error:
-        logger.warning("the cache is lost for now: %s", type(error).__name__)
-        guard.lost_at = time.monotonic()
+        current_app.logger.warning("the cache is lost for now: %s", type(error).__name__)
+        current_app.extensions["cache.lost_at"] = time.monotonic()
         return None
 
 
 def init_app(app: Flask) -> None:
-    app.extensions["cache.guard"] = _Guard()
+    app.extensions["cache.lost_at"] = float("-inf")
     redis = app.extensions["settings"].redis
     kind = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": redis, "CACHE_OPTIONS": REDIS} if redis else {}
     options = {"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": MOST, "CACHE_KEY_PREFIX": "cache:"} | kind

@@ -7,11 +7,12 @@ value; all problems are listed at once, each with its fix. Only an explicit ``AP
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from dotenv import find_dotenv, load_dotenv
 from flask import Flask, current_app
@@ -25,25 +26,24 @@ SECRETS_DIR = Path("/run/secrets")
 MISSING = "missing; `make setup` writes a .env with one, production takes it from the environment"
 EXAMPLES = ("example.com", "example.org")
 PLACEHOLDERS = ("change", "secret", "example", "placeholder", "password", "not-so")
-# By provider: the variable that its SDK reads a key from (none: it has its own credential chain), and its package.
-PROVIDERS = {
-    "openai": ("OPENAI_API_KEY", "openai"),
-    "anthropic": ("ANTHROPIC_API_KEY", "anthropic"),
-    "google": ("GOOGLE_API_KEY", "google-genai"),
-    "mistral": ("MISTRAL_API_KEY", "mistralai"),
-    "groq": ("GROQ_API_KEY", "groq"),
-    "bedrock": ("", "boto3"),
-}
+
+
+def read_table(module: str, name: str) -> dict[str, Any]:
+    """A TOML file beside a module, which passes its ``__file__``."""
+    return tomllib.loads(Path(module).with_name(name).read_text("utf-8"))
+
+
+PROVIDERS = read_table(__file__, "providers.toml")
+PUSH_SERVICES = "fcm.googleapis.com updates.push.services.mozilla.com web.push.apple.com .notify.windows.com"
 
 
 class SettingsError(Exception):
     """The environment does not describe an application that may start; the text lists every problem and its fix."""
 
     def __init__(self, problems: list[tuple[str, str]]):
-        lines = "\n".join(f"  {name}: {text}" for name, text in problems)
-        super().__init__(
-            f"This application cannot start with these settings:\n{lines}\nEach is described in .env.example."
-        )
+        lines = [f"  {name}: {text}" for name, text in problems]
+        first, last = "This application cannot start with these settings:", "Each is described in .env.example."
+        super().__init__("\n".join((first, *lines, last)))
 
 
 def _split(separator: str) -> BeforeValidator:
@@ -98,9 +98,7 @@ class Settings(OwnSettings):
     mail_from: str = ""  # sender of mails; empty: no-reply at the project's domain
     vapid_private_key: SecretStr = NOTHING  # for notifications; `flask vapid` prints one
     # hosts of push services that notifications may be sent to; a leading dot: any name under it
-    push_hosts: Words = tuple(
-        "fcm.googleapis.com updates.push.services.mozilla.com web.push.apple.com .notify.windows.com".split()
-    )
+    push_hosts: Words = tuple(PUSH_SERVICES.split())
     security_contact: str = ""  # whom to tell about a hole; empty: security at the project's domain
     port: int = Field(8000, ge=1, le=65535)
     web_concurrency: Count = 1  # worker processes
@@ -208,29 +206,21 @@ def production_problems(settings: Settings) -> Iterator[tuple[str, str]]:
     """What production refuses: pairs of a variable's name and what is wrong with it, with the fix."""
     key, hosts, several = settings.secret_key.get_secret_value(), settings.trusted_hosts, settings.processes > 1
     weak = len(key) < 32 or len(set(key)) < 12 or any(word in key.lower() for word in PLACEHOLDERS)
+    or_one = ", or one worker and replica"
     generate = "generate one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
     vapid = re.fullmatch(r"([A-Za-z0-9_-]{43})?", settings.vapid_private_key.get_secret_value())
-    shared = (
-        "the event log, limits and cache of several workers must not be in memory: set a redis:// URL, or one worker"
-    )
+    mail, sqlite = settings.mail_url.get_secret_value(), settings.database.startswith("sqlite")
+    shared = "the event log, limits and cache of several workers must not be in memory: set a redis:// URL"
     for refused, variable, problem in (
         (settings.development, "APP_ENV", "development relaxes every check"),
         (get_debug_flag(), "FLASK_DEBUG", "it shows the source and a console to everybody"),
         (weak, "SECRET_KEY", f"too short, too regular or a placeholder; {generate}"),
         (not hosts, "TRUSTED_HOSTS", f"missing; the host names of this site, e.g. {project()['domain']}"),
         (any(host.endswith(EXAMPLES) for host in hosts), "TRUSTED_HOSTS", "still the default domain; set this site's"),
-        (
-            not settings.mail_url.get_secret_value(),
-            "MAIL_URL",
-            "missing; sign-up sends a link: smtp://user:password@host:587",
-        ),
+        (not mail, "MAIL_URL", "missing; sign-up sends a link: smtp://user:password@host:587"),
         (not vapid, "VAPID_PRIVATE_KEY", "not such a key; `flask vapid` prints one; empty: no notifications"),
-        (
-            several and settings.database.startswith("sqlite"),
-            "DATABASE_URL",
-            "SQLite serves one worker; set a postgresql:// URL, or one worker and replica",
-        ),
-        (several and not settings.redis, "REDIS_URL", f"missing; {shared} and replica"),
+        (several and sqlite, "DATABASE_URL", f"SQLite serves one worker; set a postgresql:// URL{or_one}"),
+        (several and not settings.redis, "REDIS_URL", f"missing; {shared}{or_one}"),
     ):
         if refused:
             yield variable, problem
@@ -251,7 +241,7 @@ def load(*, strict: bool = True) -> Settings:
         SettingsError: with every problem at once.
     """
     load_dotenv(find_dotenv(usecwd=True))
-    for file in SECRETS_DIR.glob("*") if SECRETS_DIR.is_dir() else ():
+    for file in filter(Path.is_file, SECRETS_DIR.glob("*")):  # Kubernetes keeps folders of its own beside them
         os.environ.setdefault(file.name.upper(), file.read_text("utf-8").strip())
     try:
         settings = Settings() if strict or os.environ.get("SECRET_KEY") else Settings(secret_key=SecretStr(""))
@@ -271,7 +261,6 @@ def init_app(app: Flask, settings: Settings | None) -> None:
     app.jinja_env.globals |= {"project": project(), "settings": settings}
 
 
-def current() -> Settings:
+def settings() -> Settings:
     """The settings of the current application."""
-    settings: Settings = current_app.extensions["settings"]
-    return settings
+    return cast("Settings", current_app.extensions["settings"])

@@ -19,13 +19,10 @@ from uuid import UUID
 from flask import Flask, g
 from flask_alembic import Alembic
 from flask_sqlalchemy_lite import SQLAlchemy
-from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, NullPool, event, make_url, text
+from sqlalchemy import Connection, Dialect, Engine, MetaData, NullPool, event, make_url, orm, text, types
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.types import TypeDecorator
 
-from app.config import current as settings
-from app.config import project
+from app.config import project, settings
 from app.observability import metrics, tracing
 
 # temp_store in memory and a bounded journal keep a small machine's disk quiet; NORMAL is durable with WAL but for a
@@ -34,13 +31,19 @@ SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000",
                   "journal_size_limit=67108864")  # fmt: skip
 # PostgreSQL gives up for the application before the application's own clients do; a migration may take its time.
 POSTGRESQL_TIMEOUTS = {"statement_timeout": "10s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "30s"}
+# SQLite has one writer: its threads queue here, in order, instead of polling for the file's lock.
+SQLITE_ENGINES: dict[str, Any] = {"default": {"pool_size": 1, "max_overflow": 0}, "reader": {}, "migrator": {}}
 SPARE_CONNECTIONS = 8  # beyond one for each request thread: saving, tools, jobs
 
+COLUMNS = "%(table_name)s_%(column_0_N_name)s"
+NAMES = {"ix": f"ix_{COLUMNS}", "uq": f"uq_{COLUMNS}", "fk": f"fk_{COLUMNS}_%(referred_table_name)s"}
+NAMES |= {"pk": "pk_%(table_name)s", "ck": "ck_%(table_name)s_%(constraint_name)s"}
 
-class UTCDateTime(TypeDecorator[datetime]):
+
+class UTCDateTime(types.TypeDecorator[datetime]):
     """Aware datetimes in UTC on every engine; SQLite itself forgets the zone."""
 
-    impl = DateTime(timezone=True)
+    impl = types.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -50,22 +53,14 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
 
 
-class Model(DeclarativeBase):
+class Model(orm.DeclarativeBase):
     """Base of all models; the naming convention lets migrations name what they drop."""
 
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
+    metadata = MetaData(naming_convention=NAMES)
     type_annotation_map: ClassVar = {datetime: UTCDateTime}
 
 
-class RoutedSession(Session):
+class RoutedSession(orm.Session):
     """A session whose engine follows the access table: the reader in routes that only read, else the writer."""
 
     def get_bind(self, mapper: Any = None, *, bind: Any = None, **kwargs: Any) -> Any:
@@ -79,10 +74,10 @@ class RoutedSession(Session):
 db = SQLAlchemy(session_options={"class_": RoutedSession, "expire_on_commit": False})
 
 
-_current: ContextVar[Session | None] = ContextVar("current transaction", default=None)
+_current: ContextVar[orm.Session | None] = ContextVar("current transaction", default=None)
 
 
-def after_commit(call: Callable[[], None], session: Session | None = None) -> None:
+def after_commit(call: Callable[[], None], session: orm.Session | None = None) -> None:
     """Call when the transaction that is open (here, or in *session*) has committed; a rollback forgets it. A session
     that is closed without either has written nothing, and calls then; where none is open, at once."""
     session = session or _current.get() or db.session
@@ -93,13 +88,13 @@ def after_commit(call: Callable[[], None], session: Session | None = None) -> No
 
 
 @event.listens_for(RoutedSession, "after_commit")
-def _call_waiting(session: Session) -> None:
+def _call_waiting(session: orm.Session) -> None:
     for call in session.info.pop("after commit", ()):
         call()
 
 
 @event.listens_for(RoutedSession, "after_rollback")
-def _forget_waiting(session: Session) -> None:
+def _forget_waiting(session: orm.Session) -> None:
     session.info.pop("after commit", None)
 
 
@@ -122,6 +117,18 @@ def new_id() -> UUID:
     return UUID(int=value)
 
 
+class Identified:
+    """A mixin of models: rows are named by ``new_id``."""
+
+    id: orm.Mapped[UUID] = orm.mapped_column(primary_key=True, default=new_id)
+
+
+class Created:
+    """A mixin of models: rows know since when they are there."""
+
+    created_at: orm.Mapped[datetime] = orm.mapped_column(default=now)
+
+
 def id_at(moment: date) -> UUID:
     """The lower bound of ids made on a day, in UTC, or later."""
     midnight = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
@@ -129,7 +136,7 @@ def id_at(moment: date) -> UUID:
 
 
 @contextmanager
-def transaction() -> Iterator[Session]:
+def transaction() -> Iterator[orm.Session]:
     """A short write transaction of its own, whatever the route: committed at the end, rolled back on an error."""
     with db.sessionmaker(info={"engine": "default"}) as session, session.begin():
         token = _current.set(session)
@@ -140,7 +147,7 @@ def transaction() -> Iterator[Session]:
 
 
 @contextmanager
-def reading() -> Iterator[Session]:
+def reading() -> Iterator[orm.Session]:
     """A short read outside of requests, on the reader engine."""
     with db.sessionmaker(info={"engine": "reader"}) as session:
         yield session
@@ -150,16 +157,15 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         url = make_url(settings().database)
         sqlite = url.get_backend_name() == "sqlite"
-        engine_options = _sqlite_engines() if sqlite else _postgresql_engines()
+        engine_options = SQLITE_ENGINES if sqlite else _postgresql_engines()
     if sqlite:
         Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
     # Parameters are people's texts and addresses; an error message must not carry them into the log.
     options = {"url": url, "hide_parameters": True}
     app.config["SQLALCHEMY_ENGINES"] = {name: options | own for name, own in engine_options.items()}
-    app.config["ALEMBIC_CONTEXT"] = {"render_as_batch": True, "compare_type": True, "user_module_prefix": "database."}
-    app.config["ALEMBIC_CONTEXT"]["include_name"] = lambda name, kind, _: (
-        kind != "table" or not name.startswith(UNMODELLED)
-    )
+    how: dict[str, Any] = {"render_as_batch": True, "compare_type": True, "user_module_prefix": "database."}
+    how["include_name"] = lambda name, kind, _: kind != "table" or not name.startswith(UNMODELLED)
+    app.config["ALEMBIC_CONTEXT"] = how
     db.init_app(app)
     # The extension closes asynchronous sessions, of which we have none, in an event loop of its own at every request.
     app.teardown_appcontext_funcs[:] = [f for f in app.teardown_appcontext_funcs if not iscoroutinefunction(f)]
@@ -178,20 +184,13 @@ def init_app(app: Flask) -> None:
         if sqlite or name != "reader":  # which elsewhere is the writer, with an option
             tracing.instrument_engine(engine)
             pools |= {name: engine.pool} if name != "migrator" else {}
-    metrics.watch(
-        "app.database.pool.used", lambda: [(pool.checkedout(), {"engine": name}) for name, pool in pools.items()]
-    )
+    metrics.watch("app.database.pool.used", lambda: [(pool.checkedout(), {"engine": of}) for of, pool in pools.items()])
     sizes = {name: pool.size() + pool._max_overflow for name, pool in pools.items()}
     metrics.watch("app.database.replication.lag", lambda: None if sqlite else _replication_lag(engines["reader"]))
     metrics.watch("app.database.pool.size", lambda: [(size, {"engine": name}) for name, size in sizes.items()])
     alembic = Alembic(metadatas=Model.metadata, engines=engines["migrator"], run_mkdir=False)
     alembic.init_app(app)
     app.extensions["readiness"]["database"] = lambda: _ready(alembic)
-
-
-def _sqlite_engines() -> dict[str, dict[str, Any]]:
-    # SQLite has one writer: its threads queue here, in order, instead of polling for the file's lock.
-    return {"default": {"pool_size": 1, "max_overflow": 0}, "reader": {}, "migrator": {}}
 
 
 def _postgresql_engines() -> dict[str, dict[str, Any]]:

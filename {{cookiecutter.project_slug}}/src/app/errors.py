@@ -3,19 +3,14 @@
 Both carry the trace id; neither carries internals.
 """
 
-import logging
-import tomllib
-from pathlib import Path
-
 from flask import Flask, Response, current_app, json, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from app.observability import metrics, trace_id, tracing
+from app.config import read_table
+from app.observability import metrics, tracing
 
-logger = logging.getLogger(__name__)
-
-EXPLANATIONS = tomllib.loads(Path(__file__).with_name("errors.toml").read_text("utf-8"))
+EXPLANATIONS = read_table(__file__, "errors.toml")
 
 
 class Problem(HTTPException):
@@ -36,11 +31,12 @@ def answer(error: HTTPException) -> Response:
     """Turn *error* into a page or a problem, with its status and ``Retry-After``."""
     if error.response is not None:
         return make_response(error.response)
-    code, kind = error.code or 500, _kind(error)
+    own_kind = "csrf" if isinstance(error, CSRFError) else getattr(error, "kind", None)
+    code, kind = error.code or 500, own_kind or error.name.lower().replace(" ", "-")
     own = error.description if isinstance(error, Problem) else None
     detail = own or EXPLANATIONS.get(kind) or EXPLANATIONS.get(str(code), "")
     problem = {"type": kind if ":" in kind else f"urn:problem:{kind}", "title": error.name, "status": code}
-    problem |= {"detail": detail, "trace_id": trace_id()}
+    problem |= {"detail": detail, "trace_id": tracing.current_ids()[0]}
     if wants_html():
         response = make_response(render_template("error.html", **problem), code)
     else:
@@ -54,14 +50,8 @@ def answer(error: HTTPException) -> Response:
     return response
 
 
-def _kind(error: HTTPException) -> str:
-    if isinstance(error, CSRFError):
-        return "csrf"
-    return getattr(error, "kind", None) or error.name.lower().replace(" ", "-")
-
-
 def _unexpected(error: Exception) -> Response:
-    logger.error("unhandled %s", type(error).__name__, exc_info=error)
+    current_app.logger.error("unhandled %s", type(error).__name__, exc_info=error)
     tracing.record(error)
     metrics.add("app.errors", type=type(error).__name__, where="request")
     return answer(InternalServerError())

@@ -6,27 +6,18 @@ worked on by threads of the web process, else PostgreSQL or Redis, worked on by 
 A job is tried again with growing delays; one that fails for good is kept and shown by ``flask jobs dead``.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, ParamSpec
+from typing import Any, ClassVar, Generic, ParamSpec, cast
 
 import click
 import logfire
-from flask import Flask, current_app
-from flask.cli import AppGroup, with_appcontext
-from huey import Huey
-from huey import signals as signals_of
-from huey.consumer import Consumer, Scheduler
-from huey.registry import Message
-from huey.serializer import Serializer
-from huey.storage import BaseStorage, PostgresStorage, RedisStorage, SqliteStorage
-from huey.utils import normalize_time
+from flask import Flask, cli, current_app
+from huey import Huey, consumer, registry, serializer, signals, storage, utils
 from pydantic import validate_call
 from pydantic_core import to_json, to_jsonable_python
 from sqlalchemy import make_url
@@ -53,7 +44,7 @@ class Job(Generic[Parameters]):
     retries: int
     every: timedelta | None = None
     delay: timedelta | None = None
-    registry: ClassVar[dict[str, Job[...]]] = {}
+    registry: ClassVar[dict[str, "Job[...]"]] = {}
 
     def __post_init__(self) -> None:
         self.name = f"{self.function.__module__}.{self.function.__name__}"
@@ -79,17 +70,17 @@ def periodic(every: timedelta, retries: int = 0) -> Callable[[Callable[[], objec
     return lambda function: Job(function, retries, every)
 
 
-class _JSON(Serializer):  # type: ignore[misc]
+class _JSON(serializer.Serializer):  # type: ignore[misc]
     """What waits in a store is data: whoever writes there cannot make us run code, as they could with pickle."""
 
     def _serialize(self, data: Any) -> bytes:
-        return to_json(data._asdict() if isinstance(data, Message) else data)
+        return to_json(data._asdict() if isinstance(data, registry.Message) else data)
 
     def _deserialize(self, data: bytes) -> Any:
         value = json.loads(bytes(data))
-        if isinstance(value, dict) and value.keys() == set(Message._fields):
+        if isinstance(value, dict) and value.keys() == set(registry.Message._fields):
             value["eta"] = value["eta"] and datetime.fromisoformat(value["eta"])
-            return Message(**value)
+            return registry.Message(**value)
         return value
 
 
@@ -97,16 +88,16 @@ class Queue(Huey):  # type: ignore[misc]
     """The queue of one application."""
 
     def __init__(self, app: Flask):
-        storage, options = _store(app.extensions["settings"])
-        super().__init__("app", results=False, serializer=_JSON(), storage_class=storage, **options)
+        store, options = _store(app.extensions["settings"])
+        super().__init__("app", results=False, serializer=_JSON(), storage_class=store, **options)
         self.slots: dict[str, int] = {}
         self.run = self.task(name="run")(lambda *call: _run(app, *call))
-        self.signal(signals_of.SIGNAL_ERROR)(self._bury)
+        self.signal(signals.SIGNAL_ERROR)(self._bury)
 
     def send(self, job: Job[...], args: Iterable[Any] = (), kwargs: Any = None, trace: Any = None) -> None:
         call = self.run.s(job.name, args, kwargs or {}, trace or {})
         call.retries, call.retry_delay, call.retry_backoff = job.retries, FIRST_DELAY, BACKOFF
-        call.eta = normalize_time(None, job.delay, self.utc) if job.delay else None
+        call.eta = utils.normalize_time(None, job.delay, self.utc) if job.delay else None
         self.enqueue(call)
 
     def _bury(self, signal: str, call: Any, error: Exception) -> None:
@@ -134,15 +125,15 @@ class Queue(Huey):  # type: ignore[misc]
                     logger.exception("the periodic job %s could not be queued", job.name)
 
 
-def _store(settings: Settings) -> tuple[type[BaseStorage], dict[str, Any]]:
+def _store(settings: Settings) -> tuple[type[storage.BaseStorage], dict[str, Any]]:
     url = make_url(settings.jobs_url or settings.database)
     if url.get_backend_name() == "sqlite":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        return SqliteStorage, {"filename": str(settings.data_dir / "jobs.db")}
+        return storage.SqliteStorage, {"filename": str(settings.data_dir / "jobs.db")}
     if url.get_backend_name() == "postgresql":  # its tables are made by a migration: this role may not
         dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return PostgresStorage, {"dsn": dsn, "create_tables": False}
-    return RedisStorage, {"url": settings.jobs_url}
+        return storage.PostgresStorage, {"dsn": dsn, "create_tables": False}
+    return storage.RedisStorage, {"url": settings.jobs_url}
 
 
 def _run(app: Flask, name: str, args: Iterable[Any], kwargs: dict[str, Any], trace: dict[str, str]) -> None:
@@ -163,18 +154,17 @@ def queue() -> Queue:
     """The queue of the current application; its store is opened on first use."""
     if "jobs" not in current_app.extensions:
         current_app.extensions["jobs"] = Queue(current_app._get_current_object())  # type: ignore[attr-defined]
-    found: Queue = current_app.extensions["jobs"]
-    return found
+    return cast("Queue", current_app.extensions["jobs"])
 
 
-class _Clock(Scheduler):  # type: ignore[misc]
+class _Clock(consumer.Scheduler):  # type: ignore[misc]
     periodic_task_seconds = 1
 
     def enqueue_periodic_tasks(self, moment: datetime | None) -> None:
         self.huey.tick(moment or now())
 
 
-class _Consumer(Consumer):  # type: ignore[misc]
+class _Consumer(consumer.Consumer):  # type: ignore[misc]
     scheduler_class = _Clock
     embedded = False
 
@@ -190,12 +180,12 @@ def start_embedded(app: Flask, patience: float) -> Callable[[], None]:
         What stops it, having waited up to *patience* seconds for jobs that run.
     """
     with app.app_context():
-        if not isinstance(queue().storage, SqliteStorage):
+        if not isinstance(queue().storage, storage.SqliteStorage):
             return lambda: None
-        consumer = _Consumer(queue(), workers=THREADS, max_delay=IDLE_SECONDS, shutdown_timeout=patience)
-    consumer.embedded = True
-    consumer.start()
-    return lambda: consumer.stop(graceful=True)
+        workers = _Consumer(queue(), workers=THREADS, max_delay=IDLE_SECONDS, shutdown_timeout=patience)
+    workers.embedded = True
+    workers.start()
+    return lambda: workers.stop(graceful=True)
 
 
 @periodic(every=timedelta(minutes=1))
@@ -235,15 +225,15 @@ def _ready() -> str:
     return f"degraded: {failed} jobs failed for good; see `flask jobs dead`" if failed else "ok"
 
 
-@click.group("jobs", cls=AppGroup, invoke_without_command=True)
-@with_appcontext
-def cli() -> None:
+@click.group("jobs", cls=cli.AppGroup, invoke_without_command=True)
+@cli.with_appcontext
+def group() -> None:
     """Work on jobs until told to stop; SIGTERM lets those that run finish."""
     if click.get_current_context().invoked_subcommand is None:
         _Consumer(queue(), workers=THREADS, max_delay=IDLE_SECONDS, graceful_signal="TERM").run()
 
 
-@cli.command("dead")
+@group.command("dead")
 def list_dead() -> None:
     """Show the jobs that failed for good."""
     for key, job in dead().items():
@@ -251,7 +241,7 @@ def list_dead() -> None:
         click.echo(f"{key.removeprefix('dead:')} {told}: {job['error']}")
 
 
-@cli.command("retry")
+@group.command("retry")
 def retry_dead() -> None:
     """Queue the jobs that failed for good once more."""
     for key, job in dead().items():
@@ -263,4 +253,4 @@ def init_app(app: Flask) -> None:
     logging.getLogger("huey").setLevel(logging.WARNING)
     app.extensions["readiness"]["jobs"] = _ready
     metrics.watch("app.queue.length", lambda: _waiting(app))
-    app.cli.add_command(cli)
+    app.cli.add_command(group)

@@ -1,7 +1,7 @@
 """Your own settings: each field is an environment variable of the same name in upper case. This file is yours.
 
 Give each a type, a bound where there is one, a description, and a line in ``.env.example``; read it with
-``config.current().<name>``.
+``config.settings().<name>``.
 """
 
 from pydantic_settings import BaseSettings

@@ -10,10 +10,9 @@ from flask import Blueprint, Flask, Response, abort, flash, redirect, request, u
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from app.accounts import own_data
+from app.accounts import own_data, views
 from app.accounts.models import User
-from app.accounts.views import add_section
-from app.config import current as settings
+from app.config import settings
 from app.database import new_id
 from app.errors import Problem
 
@@ -63,10 +62,6 @@ def _check_size(width: int, height: int) -> None:
         raise ValueError("too many pixels")
 
 
-def remove(user_id: UUID) -> None:
-    path_of(user_id).unlink(missing_ok=True)
-
-
 @bp.url_value_preprocessor
 def _allow_pictures(endpoint: str | None, values: dict[str, Any] | None) -> None:
     if endpoint == "avatar.upload":  # before the CSRF check reads the form
@@ -93,13 +88,13 @@ def upload() -> ResponseReturnValue:
 
 @bp.post("/delete")
 def delete() -> ResponseReturnValue:
-    remove(current_user.id)
+    path_of(current_user.id).unlink(missing_ok=True)
     flash("Your picture is removed.", "success")
     return redirect(url_for("accounts.settings", _anchor="avatar"), 303)
 
 
 def _forget(sender: Any, user: User) -> None:
-    remove(user.id)
+    path_of(user.id).unlink(missing_ok=True)
 
 
 def _as_data(user_id: UUID) -> list[dict[str, Any]]:
@@ -112,4 +107,4 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["has_avatar"] = exists
     own_data.account_deleted.connect(_forget, app)
     own_data.exports(app, "picture", _as_data)
-    add_section(app, "avatar")
+    views.add_section(app, "avatar")

@@ -2,30 +2,23 @@
 
 from typing import Any
 
-import flask_security as library
-from flask import request
+from flask import Flask, request
 from flask_login import current_user
+from flask_security import FormInfo, hash_password
+from flask_security.signals import reset_password_instructions_sent
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, RadioField, StringField, ValidationError
 
 LONGEST_VALUE = 1024
-# Flask-Security's forms that are reachable, and what is different in ours.
-FORMS: dict[str, tuple[type[Any], dict[str, Any]]] = {
-    "login_form": (library.LoginForm, {"remember": None}),  # that cookie would sign in after its session row has ended
-    "register_form": (library.RegisterFormV2, {}),
-    "verify_form": (library.VerifyForm, {}),
-    "send_confirmation_form": (library.SendConfirmationForm, {}),
-    "forgot_password_form": (library.ForgotPasswordForm, {}),
+# What is different in ours.
+DIFFERENT: dict[str, dict[str, Any]] = {
+    "login_form": {"remember": None},  # that cookie would sign in after its session row has ended
     # A new password is asked for once: a mistake is repaired by a mailed link.
-    "reset_password_form": (library.ResetPasswordForm, {"password_confirm": None}),
-    "change_password_form": (library.ChangePasswordForm, {"new_password_confirm": None}),
-    "change_email_form": (library.ChangeEmailForm, {}),
+    "reset_password_form": {"password_confirm": None},
+    "change_password_form": {"new_password_confirm": None},
     # An authenticator app is the one method, and a recovery code the one other way.
-    "two_factor_setup_form": (library.TwoFactorSetupForm, {"setup": HiddenField()}),
-    "two_factor_rescue_form": (library.TwoFactorRescueForm, {"help_setup": RadioField(choices=[])}),
-    "two_factor_verify_code_form": (library.TwoFactorVerifyCodeForm, {}),
-    "mf_recovery_form": (library.MfRecoveryForm, {}),
-    "mf_recovery_codes_form": (library.MfRecoveryCodesForm, {}),
+    "two_factor_setup_form": {"setup": HiddenField()},
+    "two_factor_rescue_form": {"help_setup": RadioField(choices=[])},
 }
 
 
@@ -50,6 +43,15 @@ class Strict:
         return bool(super().validate(**kwargs))  # type: ignore[misc]
 
 
-def init_app(security: Any) -> None:
-    for name, (form, different) in FORMS.items():
-        security.set_form_info(name, library.FormInfo(cls=type(form.__name__, (Strict, form), different)))
+def _as_long_as_for_nobody(*_: Any, **__: Any) -> None:
+    """The library hashes a password where there is no account to mail, since sending takes long; ours is queued."""
+    hash_password("not-a-password")
+
+
+def init_app(app: Flask) -> None:
+    reset_password_instructions_sent.connect(_as_long_as_for_nobody)
+    security = app.extensions["security"]
+    for name, info in list(security.forms.items()):
+        if info.cls:
+            ours = type(info.cls.__name__, (Strict, info.cls), DIFFERENT.get(name, {}))
+            security.set_form_info(name, FormInfo(cls=ours))

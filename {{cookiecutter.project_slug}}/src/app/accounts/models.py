@@ -8,10 +8,10 @@ from sqlalchemy import JSON, ForeignKey, Index, String, false
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.database import Model, new_id, now
+from app.database import Created, Identified, Model, new_id, now
 
 
-class User(Model, UserMixin):
+class User(Created, Model, UserMixin):
     """An account; ``fs_uniquifier`` is Flask-Security's name for the id that its signed links carry."""
 
     __tablename__ = "users"
@@ -24,7 +24,6 @@ class User(Model, UserMixin):
     notify: Mapped[bool] = mapped_column(default=False, server_default=false())  # some device wanted notifications
     fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)
     confirmed_at: Mapped[datetime | None]
-    created_at: Mapped[datetime] = mapped_column(default=now)
     # Two-factor sign-in; the secret and the recovery codes are encrypted, the counter stops a code's second use.
     tf_primary_method: Mapped[str | None] = mapped_column(String(20))
     tf_totp_secret: Mapped[str | None] = mapped_column(String(500))
@@ -39,16 +38,19 @@ class User(Model, UserMixin):
         return ""
 
 
-class UserSession(Model):
+class Owned:
+    """A mixin of models: rows go with their user."""
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+
+
+class UserSession(Identified, Created, Owned, Model):
     """One signed-in device; whoever holds the token whose SHA-256 is stored here is signed in, nobody else."""
 
     __tablename__ = "user_sessions"
     __table_args__ = (Index(None, "user_id", "last_seen_at"), Index(None, "last_seen_at"))
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-    created_at: Mapped[datetime] = mapped_column(default=now)
     last_seen_at: Mapped[datetime] = mapped_column(default=now)
     address: Mapped[str] = mapped_column(String(45), default="")
     user_agent: Mapped[str] = mapped_column(String(200), default="")

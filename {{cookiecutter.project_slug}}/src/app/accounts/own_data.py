@@ -63,6 +63,5 @@ def delete_account(user: User) -> None:
 
 
 def init_app(app: Flask) -> None:
-    app.extensions["own_data"] = {}
-    exports(app, "account", rows_of(User, User.id))
-    exports(app, "sessions", rows_of(UserSession, UserSession.user_id))
+    devices = rows_of(UserSession, UserSession.user_id)
+    app.extensions["own_data"] = {"account": rows_of(User, User.id), "sessions": devices}

@@ -15,19 +15,13 @@ from flask_security.signals import change_email_confirmed, password_changed, pas
 from sqlalchemy import ColumnElement, delete, select, update
 
 from app.accounts.models import User, UserSession
-from app.config import Settings
-from app.config import current as settings
+from app.config import Settings, settings
 from app.database import db, new_id, now, reading, transaction
 from app.observability import tracing
 from app.security.limits import know_device
 from app.security.markdown import clean_text
 
 LAST_SEEN_EVERY = timedelta(minutes=1)
-# What a user agent calls itself last counts: Edge claims to be Chrome, Chrome to be Safari.
-BROWSERS = {"Edg": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "FxiOS": "Firefox", "Chrome/": "Chrome",
-            "CriOS": "Chrome", "Safari/": "Safari"}  # fmt: skip
-SYSTEMS = {"Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows", "Mac OS X": "macOS",
-           "CrOS": "ChromeOS", "Linux": "Linux"}  # fmt: skip
 session_ended = blinker.NamedSignal("session-ended")
 
 
@@ -111,13 +105,6 @@ def _void_links(sender: Any, user: User, **_: Any) -> None:
     end_others(sender, user)
 
 
-def device_name(user_agent: str) -> str:
-    """What people call a device: its browser and system, or what it says of itself."""
-    browser = next((name for mark, name in BROWSERS.items() if mark in user_agent), None)
-    system = next((name for mark, name in SYSTEMS.items() if mark in user_agent), None)
-    return f"{browser} on {system}" if browser and system else user_agent or "Unknown device"
-
-
 def living(user_id: UUID) -> list[UserSession]:
     """A user's living sessions, the most recently used first."""
     query = select(UserSession).where(UserSession.user_id == user_id, is_alive(settings()))
@@ -128,7 +115,6 @@ def init_app(app: Flask) -> None:
     manager = app.login_manager  # type: ignore[attr-defined]
     manager.user_loader(load_user)
     manager.request_loader(None)  # no sign-in by header, query or body
-    app.jinja_env.filters["device_name"] = device_name
     user_logged_in.connect(begin, app)
     user_logged_out.connect(end_current, app)
     password_changed.connect(end_others, app)

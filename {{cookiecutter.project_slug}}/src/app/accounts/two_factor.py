@@ -4,28 +4,20 @@ import base64
 import hashlib
 from typing import Any
 
-import qrcode
 import qrcode.image.svg
 from flask import Flask
-from flask_security.signals import tf_code_confirmed
-from flask_security.totp import Totp
+from flask_security import Totp, tf_code_confirmed
 from markupsafe import Markup
-from passlib.exc import TokenError
-from passlib.totp import TOTP
+from passlib import exc, totp
 
 from app.accounts.models import User
 from app.config import Settings
 
 
-def _keys(settings: Settings) -> list[bytes]:
-    """Encryption keys derived from SECRET_KEY, the newest first, then from its fallbacks."""
-    secrets = (settings.secret_key.get_secret_value(), *settings.secret_key_fallbacks)
-    return [hashlib.sha256(b"two-factor:" + secret.encode()).digest() for secret in secrets]
-
-
 def options(settings: Settings) -> dict[str, Any]:
     """What Flask-Security needs to know; secrets are tagged by their own hash, so that a rotated key finds its own."""
-    keys = _keys(settings)
+    secrets = (settings.secret_key.get_secret_value(), *settings.secret_key_fallbacks)  # the newest first
+    keys = [hashlib.sha256(b"two-factor:" + secret.encode()).digest() for secret in secrets]
     tags = {hashlib.sha256(key).hexdigest()[:12]: key.hex() for key in keys}
     codes = [base64.urlsafe_b64encode(key) for key in keys]
     return {"SECURITY_TOTP_SECRETS": tags, "SECURITY_MULTI_FACTOR_RECOVERY_CODES_KEYS": codes}
@@ -35,12 +27,12 @@ class OneTimeCodes(Totp):
     """Flask-Security's TOTP, with codes that work once, key rotation, and a QR code that the CSP lets through."""
 
     def __init__(self, secrets: dict[str, str], issuer: str):
-        self._totp = TOTP.using(issuer=issuer, secrets=secrets, default_tag=next(iter(secrets)))
+        self._totp = totp.TOTP.using(issuer=issuer, secrets=secrets, default_tag=next(iter(secrets)))
 
     def verify_totp(self, token: str, totp_secret: str, user: Any, window: int = 0) -> bool:
         try:
             match = self._totp.from_source(totp_secret).match(token, window=window, last_counter=user.tf_last_counter)
-        except (TokenError, KeyError):  # wrong, used, or encrypted with a key that is no fallback any more
+        except (exc.TokenError, KeyError):  # wrong, used, or encrypted with a key that is no fallback any more
             return False
         user.tf_last_counter = match.counter
         return True
@@ -51,11 +43,10 @@ class OneTimeCodes(Totp):
         if secret.changed:
             user.tf_totp_secret = secret.to_json(encrypt=True)
 
-    def generate_qrcode(self, username: str, totp: str) -> str:
-        image = qrcode.make(self.get_totp_uri(username, totp), image_factory=qrcode.image.svg.SvgPathImage)
+    def generate_qrcode(self, username: str, secret: str) -> str:
+        image = qrcode.make(self.get_totp_uri(username, secret), image_factory=qrcode.image.svg.SvgPathImage)
         return Markup(image.to_string(encoding="unicode"))  # noqa: S704 (paths drawn by the library)
 
 
 def init_app(app: Flask) -> None:
-    codes: OneTimeCodes = app.extensions["security"].totp_factory
-    tf_code_confirmed.connect(codes.renew, app)
+    tf_code_confirmed.connect(app.extensions["security"].totp_factory.renew, app)

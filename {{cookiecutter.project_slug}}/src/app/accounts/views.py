@@ -10,8 +10,7 @@ from flask_login import current_user, logout_user
 from flask_security import auth_required
 from flask_wtf.csrf import generate_csrf
 
-from app.accounts import own_data
-from app.accounts import sessions as user_sessions
+from app.accounts import own_data, sessions
 from app.accounts.forms import DeletionForm
 from app.observability import metrics, tracing
 
@@ -34,12 +33,12 @@ def settings() -> ResponseReturnValue:
 
 
 def _sessions() -> dict[str, Any]:
-    return {"sessions": user_sessions.living(current_user.id), "current_id": g.session_id}
+    return {"sessions": sessions.living(current_user.id), "current_id": g.session_id}
 
 
 @bp.post("/sessions/<uuid:session_id>/end")
 def end_session(session_id: UUID) -> ResponseReturnValue:
-    if not user_sessions.end(current_user, session_id):
+    if not sessions.end(current_user, session_id):
         abort(404)
     flash("That device is signed out.", "success")
     return redirect(url_for(".settings", _anchor="sessions"), 303)
@@ -47,7 +46,7 @@ def end_session(session_id: UUID) -> ResponseReturnValue:
 
 @bp.post("/sessions/end-others")
 def end_other_sessions() -> ResponseReturnValue:
-    user_sessions.end_others(None, current_user)
+    sessions.end_others(None, current_user)
     flash("All other devices are signed out.", "success")
     return redirect(url_for(".settings", _anchor="sessions"), 303)
 
@@ -87,7 +86,5 @@ def csrf() -> ResponseReturnValue:
 
 
 def init_app(app: Flask) -> None:
-    app.extensions["settings_sections"] = {}
-    for section in SECTIONS:
-        add_section(app, section, _sessions if section == "sessions" else dict)
+    app.extensions["settings_sections"] = dict.fromkeys(SECTIONS, dict) | {"sessions": _sessions}
     app.register_blueprint(bp)

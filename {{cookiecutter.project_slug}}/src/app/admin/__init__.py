@@ -1,8 +1,7 @@
 """The operators' page, for accounts that ``flask admin`` has made administrators."""
 
 import click
-from flask import Flask
-from flask.cli import with_appcontext
+from flask import Flask, cli
 from sqlalchemy import update
 
 from app.accounts.models import User
@@ -13,7 +12,7 @@ from app.database import transaction
 @click.command("admin")
 @click.argument("email")
 @click.option("--revoke", is_flag=True, help="Take it back.")
-@with_appcontext
+@cli.with_appcontext
 def command(email: str, revoke: bool) -> None:
     """Let the account with this address see the operators' page."""
     with transaction() as session:

@@ -2,34 +2,61 @@
 charts drawn on the server, with the tables they come from.
 
 Ids are ordered by creation, so a span of time is a range of the primary key. Days and weeks that are over for long
-stay as they were counted: what is deleted later does not change them.
+stay as they were counted: what is deleted later does not change them. No row says anything about a person.
 """
 
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 from flask import Blueprint, render_template
-from flask.typing import ResponseReturnValue
-from sqlalchemy import ColumnElement, case, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import BigInteger, ColumnElement, Numeric, case, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app import jobs
 from app.accounts.models import User
-from app.admin.models import DailyActivity, WeeklyRetention
 from app.chat.models import Conversation, Feedback, Run, RunStatus
-from app.config import current as settings
-from app.database import db, id_at, now, reading, transaction
+from app.config import settings
+from app.database import Model, db, id_at, now, reading, transaction
 
 DAYS, WEEKS = 90, 12
 FAILED = (RunStatus.ERROR, RunStatus.INTERRUPTED)
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 
+class DailyActivity(Model):
+    """What happened on a day, in UTC; ``errors`` are answers that failed or were cut off."""
+
+    __tablename__ = "daily_activity"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    active_users: Mapped[int] = mapped_column(default=0)
+    new_users: Mapped[int] = mapped_column(default=0)
+    conversations: Mapped[int] = mapped_column(default=0)
+    answers: Mapped[int] = mapped_column(default=0)
+    errors: Mapped[int] = mapped_column(default=0)
+    input_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
+    output_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
+    cost: Mapped[Decimal] = mapped_column(Numeric(14, 6), default=Decimal(0))
+    liked: Mapped[int] = mapped_column(default=0)
+    disliked: Mapped[int] = mapped_column(default=0)
+
+
+class WeeklyRetention(Model):
+    """How many of those who signed up in the week of *cohort* were active in *week*, both Mondays."""
+
+    __tablename__ = "weekly_retention"
+
+    cohort: Mapped[date] = mapped_column(primary_key=True)
+    week: Mapped[date] = mapped_column(primary_key=True)
+    signed_up: Mapped[int]
+    active: Mapped[int]
+
+
 def created(id_column: Any, start: date, span: timedelta) -> ColumnElement[bool]:
     """Whether a row was created within *span* from *start*, in UTC."""
-    condition: ColumnElement[bool] = id_column.between(id_at(start), id_at(start + span))
-    return condition
+    return cast("ColumnElement[bool]", id_column.between(id_at(start), id_at(start + span)))
 
 
 def monday(day: date) -> date:
@@ -46,11 +73,9 @@ def count_day(session: Session, day: date) -> DailyActivity:
     def of(model: Any, key: Any, *figures: Any) -> Any:
         return session.execute(select(*figures).select_from(model).where(created(key, day, DAY))).one()
 
-    runs = of(
-        Run, Run.id, func.count(Run.user_id.distinct()), _times(Run.status == RunStatus.DONE),
-        _times(Run.status.in_(FAILED)), *(func.coalesce(func.sum(column), 0) for column in
-        (Run.input_tokens, Run.output_tokens, Run.cost)),
-    )  # fmt: skip
+    outcomes = _times(Run.status == RunStatus.DONE), _times(Run.status.in_(FAILED))
+    sums = (func.coalesce(func.sum(column), 0) for column in (Run.input_tokens, Run.output_tokens, Run.cost))
+    runs = of(Run, Run.id, func.count(Run.user_id.distinct()), *outcomes, *sums)
     votes = of(Feedback, Feedback.message_id, _times(Feedback.rating > 0), _times(Feedback.rating < 0))
     names = ("active_users", "answers", "errors", "input_tokens", "output_tokens", "cost", "liked", "disliked")
     new = {"new_users": of(User, User.id, func.count())[0]}
@@ -91,13 +116,13 @@ bp = Blueprint("admin", __name__, url_prefix="/admin")
 
 
 @bp.get("/readiness")
-def readiness() -> ResponseReturnValue:
+def readiness() -> str:
     """What ``flask ready`` has found last."""
     return render_template("admin/readiness.html", found=jobs.queue().get("ready", peek=True))
 
 
 @bp.get("/activity")
-def activity() -> ResponseReturnValue:
+def activity() -> str:
     today = now().date()
     first = today - (DAYS - 1) * DAY
     counted = {row.day: row for row in db.session.scalars(select(DailyActivity).where(DailyActivity.day >= first))}

@@ -4,14 +4,12 @@ An answer is a sequence of items, a closed Markdown block or a tool step each, a
 plain text until it closes. Text before and after a tool step is rendered apart.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self, cast
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
@@ -38,8 +36,7 @@ def _given(call: ToolCall) -> list[tuple[str, str]]:
 
 def render_step(call: ToolCall) -> Markup:
     """A tool step: what was called with what, and what came of it."""
-    step: Markup = _pieces.step(call, _given(call), clean_text(call.result or ""))
-    return step
+    return cast("Markup", _pieces.step(call, _given(call), clean_text(call.result or "")))
 
 
 def render_footer(run: Run, undecided: Sequence[ToolCall] = (), token: str = "") -> Markup:
@@ -83,7 +80,7 @@ class GrowingAnswer:
     _unparsed: bool = False
 
     @classmethod
-    def resumed(cls, message: Message) -> GrowingAnswer:
+    def resumed(cls, message: Message) -> Self:
         """The answer as it was saved when its run began to wait for an approval."""
         answer, begin = cls(message.text), 0
         for call in message.tool_calls:

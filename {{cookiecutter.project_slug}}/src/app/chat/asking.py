@@ -12,59 +12,53 @@ from uuid import UUID
 import pydantic_ai as ai
 from flask import Flask
 from genai_prices import Usage, calc_price
-from pydantic_ai.messages import ModelMessage
-from pydantic_ai.models import Model, infer_model
+from pydantic_ai import models
 from pydantic_ai.models.concurrency import limit_model_concurrency
 from pydantic_ai.models.fallback import FallbackModel
 from sqlalchemy.orm import Session
 
 from app.chat.agent import agent
 from app.chat.tools import Deps
-from app.chat.usage import Price
 from app.config import Settings
 from app.database import reading, transaction
 from app.observability import tracing
 
-Ask = Callable[..., Awaitable[ai.AgentRunResult[str | ai.DeferredToolRequests]]]
+Answer = ai.AgentRunResult[str | ai.DeferredToolRequests]
+Ask = Callable[..., Awaitable[Answer]]
 Decisions = Mapping[str, str | None]  # by the tool call's id: None for an approval, else why it is denied
 SDK_LOGGERS = ("openai", "anthropic", "google_genai", "groq", "botocore", "httpx2", "httpcore2")  # DEBUG tells prompts
 _lock = threading.Lock()
 
 
-def model_of(app: Flask) -> Model:
+def model_of(app: Flask) -> models.Model:
     """The one model instance of the process: a model has a pool of connections, so it is not built per run."""
     with _lock:
         if "model" not in app.extensions:
             app.extensions["model"] = _build(app.extensions["settings"])
-        model: Model = app.extensions["model"]
-        return model
+        return cast("models.Model", app.extensions["model"])
 
 
-def _build(settings: Settings) -> Model:
+def _build(settings: Settings) -> models.Model:
     if settings.chosen_model == "demo":
         from app.chat.demo_model import demo_model
 
         return demo_model()
     for name in SDK_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-    chain = [infer_model(name) for name in settings.models]
+    chain = [models.infer_model(name) for name in settings.models]
     for model in chain:  # a stream that just ends was cut
         cast("dict[str, Any]", model.profile)["openai_chat_streaming_requires_finish_reason"] = True
     return limit_model_concurrency(FallbackModel(*chain), settings.max_model_requests)
 
 
-def price_of(model: str) -> Price:
-    """What numbers of input and output tokens cost at *model*, in US dollars; None where that is not known."""
+def price_of(model: str, input_tokens: int, output_tokens: int) -> Decimal | None:
+    """What numbers of tokens cost at *model*, in US dollars; None where that is not known."""
     provider, _, name = model.partition(":")
-
-    def price(input_tokens: int, output_tokens: int) -> Decimal | None:
-        amount = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-        try:
-            return calc_price(amount, name, provider_id=provider.removesuffix("-chat")).total_price
-        except LookupError:
-            return None
-
-    return price
+    amount = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    try:
+        return calc_price(amount, name, provider_id=provider.removesuffix("-chat")).total_price
+    except LookupError:
+        return None
 
 
 titler = ai.Agent(name="titles", instructions="Answer with a title of two to six words for a chat that begins so.")
@@ -95,12 +89,8 @@ def on_behalf_of(app: Flask, user_id: UUID) -> Ask:
 
     deps = Deps(user_id, partial(within, reading), partial(within, transaction))
 
-    async def ask(
-        question: str | None, earlier: list[ModelMessage], decisions: Decisions, handler: Any
-    ) -> ai.AgentRunResult[str | ai.DeferredToolRequests]:
-        approvals: dict[str, bool | ai.ToolApproved | ai.ToolDenied] = {
-            call: True if denial is None else ai.ToolDenied(denial) for call, denial in decisions.items()
-        }
+    async def ask(question: str | None, earlier: list[ai.ModelMessage], decisions: Decisions, handler: Any) -> Answer:
+        approvals: Any = {call: True if no is None else ai.ToolDenied(no) for call, no in decisions.items()}
         decided = ai.DeferredToolResults(approvals=approvals) if approvals else None
         told: dict[str, Any] = {"message_history": earlier, "deferred_tool_results": decided, "deps": deps}
         how: dict[str, Any] = {"model": model, "model_settings": patience, "usage_limits": limits}

@@ -1,6 +1,5 @@
 """What is done in the background: titles that the model makes of first questions, and notifications of ends."""
 
-import logging
 from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
@@ -10,8 +9,8 @@ from sqlalchemy import select, update
 
 from app import jobs
 from app.accounts.models import User
-from app.chat.models import Conversation, Message, Run, RunStatus
-from app.config import project
+from app.chat.models import Conversation, Message, Run
+from app.config import project, read_table
 from app.database import reading, transaction
 from app.pwa import push
 from app.security.markdown import clean_text
@@ -45,13 +44,7 @@ def suggest(conversation_id: UUID) -> None:
         session.execute(update(Conversation).where(*untouched).values(title=title))
 
 
-logger = logging.getLogger(__name__)
-
-BODIES = {
-    RunStatus.DONE: "Your answer is ready.",
-    RunStatus.WAITING: "The assistant waits for your approval.",
-    RunStatus.ERROR: "Your question could not be answered.",
-}
+BODIES = read_table(__file__, "notifications.toml")  # by the status of a run
 GRACE = timedelta(seconds=3)  # in which an open page can say that someone has seen the end
 
 
@@ -59,21 +52,14 @@ def ended(app: Flask, run_ids: Iterable[UUID]) -> None:
     """See to it that the users of these runs are told, if they ever wanted to be; called before any page can know."""
     query = select(Run.id).join(User, User.id == Run.user_id).where(Run.id.in_(run_ids), User.notify)
     try:
-        with app.app_context():
-            with reading() as session:
-                wanted = session.scalars(query).all()
-            if wanted:
-                _tell_later(wanted)
+        with app.app_context(), transaction() as session:
+            wanted = session.scalars(query).all()
+            # A run that waited for an approval has been seen then, not now.
+            session.execute(update(Run).where(Run.id.in_(wanted)).values(seen_at=None))
+            for run_id in wanted:
+                tell.enqueue(run_id)
     except Exception:  # whatever it is: a notification must not stop the saving of answers
-        logger.exception("nobody is told of the ends of runs")
-
-
-def _tell_later(run_ids: Iterable[UUID]) -> None:
-    with transaction() as session:
-        # A run that waited for an approval has been seen then, not now.
-        session.execute(update(Run).where(Run.id.in_(run_ids)).values(seen_at=None))
-        for run_id in run_ids:
-            tell.enqueue(run_id)
+        app.logger.exception("nobody is told of the ends of runs")
 
 
 @jobs.task(delay=GRACE)
@@ -85,7 +71,7 @@ def tell(run_id: UUID) -> None:
             return
         conversation = session.get_one(Conversation, run.conversation_id)
         devices = push.devices(session, run.user_id)
-    message = {"body": BODIES[RunStatus(run.status)], "url": f"/chat/{conversation.id}"}
+    message = {"body": BODIES[run.status], "url": f"/chat/{conversation.id}"}
     message["tag"] = conversation.id.hex  # a later notification of this conversation replaces an earlier one
     for device, _ in devices:
         title = conversation.title if device.with_title else project()["name"]

@@ -12,19 +12,14 @@ from pathlib import Path
 from pydantic_ai.messages import ModelMessage, ToolReturnPart, UserPromptPart
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
+from app.config import read_table
+
 SECONDS_PER_WORD = 0.1
 SECONDS_PER_PIECE = 0.03
 MAX_COUNT = 9_999
-SMALL = "zero one two three four five six seven eight nine".split()
-SMALL += "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-
-# What makes it call which tool; a group of the pattern is the tool's argument of that name.
-CALLS = {
-    "search_my_conversations": r"search\b.*?\bfor\s+(?P<words>.+)",
-    "delete_conversation": r"delete (?:my |the )?conversation\s+(?P<title>.+)",
-    "my_usage": r"\bmy usage\b",
-}
+DEMO = read_table(__file__, "demo.toml")
+SMALL: list[str] = DEMO["small"].split()
+TENS: list[str] = DEMO["tens"].split()
 
 
 def number_word(number: int) -> str:
@@ -66,7 +61,7 @@ async def _answer(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterato
 
 
 def _calls(question: str) -> Iterator[DeltaToolCall]:
-    for tool, pattern in CALLS.items():
+    for tool, pattern in DEMO["calls"].items():
         if found := re.search(pattern, question, re.IGNORECASE):
             arguments = {name: text.strip(' ."“”')[:200] for name, text in found.groupdict().items()}
             yield DeltaToolCall(tool, json.dumps(arguments))

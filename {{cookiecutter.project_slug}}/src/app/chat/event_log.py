@@ -12,13 +12,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis import RedisError, backoff
+from redis.asyncio import Redis, retry
 
 from app.chat.loop import detached
 
@@ -159,11 +158,9 @@ class RedisLog(EventLog):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        once_more: Any = {
-            "retry": Retry(NoBackoff(), 1),
-            "retry_on_error": [ConnectionError, TimeoutError],
-        }  # may be stale
-        self._redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, **once_more)
+        # A connection that has been idle may be stale.
+        again: Any = {"retry": retry.Retry(backoff.NoBackoff(), 1), "retry_on_error": [ConnectionError, TimeoutError]}
+        self._redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, **again)
         self._numbers: dict[UUID, int] = {}  # of the last event handed out
         self._reader: asyncio.Task[None] | None = None
         self._lost_at: float | None = None
@@ -207,7 +204,9 @@ class RedisLog(EventLog):
             except FAILURES as error:
                 self._lose(error)
                 raise LogLostError(run_id) from error
-            if not entries or entries[0][0] > seen + 1 or (over and not entries[-1][2]):
+            numbers = [seen, *(number for number, _, _ in entries)]
+            gap = any(later > number + 1 for number, later in pairwise(numbers))  # an append that was lost
+            if not entries or gap or (over and not entries[-1][2]):
                 raise LogLostError(run_id)
             if frames := b"".join(frame for number, frame, _ in entries if number > seen):
                 deliver(frames)

@@ -7,8 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy import delete, orm, select
 
 from app.accounts.models import User
 from app.accounts.own_data import account_deleted, columns, exports
@@ -22,24 +21,21 @@ MIMETYPES = {"md": "text/markdown", "json": "application/json"}
 MOST_MESSAGES = 100_000
 INTERNAL = ("user_id", "message_id", "conversation_id", "answer_id", "client_key", "worker", "span_id", "event_number",
             "model_messages", "model_schema", "stop_requested", "heartbeat_at", "position")  # fmt: skip
-WITH_ALL = joinedload(Message.run), joinedload(Message.feedback), selectinload(Message.tool_calls)
+WITH_ALL = orm.joinedload(Message.run), orm.joinedload(Message.feedback), orm.selectinload(Message.tool_calls)
 
 
-def export(session: Session, conversation: Conversation, kind: str) -> str:
+def export(session: orm.Session, conversation: Conversation, kind: str) -> str:
     """The conversation as *kind*, ``md`` or ``json``."""
     if kind == "json":
         return json.dumps(as_data(session, conversation), ensure_ascii=False, indent=2, default=str) + "\n"
     shown = history.path(session, conversation.head_id, MOST_MESSAGES)
     names = {"user": "You", "assistant": "Assistant"}
     parts = [f"# {inert_source(conversation.title)}", f"Exported from {project()['name']}, {now():%Y-%m-%d %H:%M} UTC."]
-    parts += [
-        f"## {names[message.role]}, {message.created_at:%Y-%m-%d %H:%M}\n\n{inert_source(message.text)}"
-        for message in shown
-    ]
+    parts += [f"## {names[m.role]}, {m.created_at:%Y-%m-%d %H:%M}\n\n{inert_source(m.text)}" for m in shown]
     return "\n\n".join(parts) + "\n"
 
 
-def as_data(session: Session, conversation: Conversation) -> dict[str, Any]:
+def as_data(session: orm.Session, conversation: Conversation) -> dict[str, Any]:
     """The conversation with every version of its messages, and all that people, model and tools did there."""
     query = select(Message).where(Message.conversation_id == conversation.id).order_by(Message.id)
     shown = {message.id for message in history.path(session, conversation.head_id, MOST_MESSAGES)}

@@ -1,11 +1,11 @@
 """What went wrong with a model's answer: one word for the row, one sentence for people, nothing of it in the log."""
 
-import tomllib
 import traceback
-from pathlib import Path
 from typing import Any
 
-FAILURES = tomllib.loads(Path(__file__).with_name("failures.toml").read_text("utf-8"))
+from app.config import read_table
+
+FAILURES = read_table(__file__, "failures.toml")
 FATAL_ENDINGS = ("refused", "model", "connection")
 _CODES = {name: code for code, failure in FAILURES.items() for name in failure["exceptions"]}
 

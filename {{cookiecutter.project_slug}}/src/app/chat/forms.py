@@ -8,7 +8,7 @@ from wtforms import HiddenField, IntegerField, StringField, TextAreaField
 from wtforms.validators import AnyOf, DataRequired, Length, Regexp, ValidationError
 
 from app.chat.models import Approval, Conversation, Feedback
-from app.config import current as settings
+from app.config import settings
 from app.errors import Problem
 from app.security.markdown import clean_text
 
@@ -47,7 +47,6 @@ def accepted(form: FlaskForm) -> FlaskForm:
     unknown = {name: ["This field is not known."] for name in request.form.keys() - form._fields.keys()}
     if not form.validate() or unknown:
         errors = {name: messages for name, messages in form.errors.items() if name} | unknown
-        raise Problem(
-            422, "invalid", " ".join(text for messages in errors.values() for text in messages), errors=errors
-        )
+        told = " ".join(text for messages in errors.values() for text in messages)
+        raise Problem(422, "invalid", told, errors=errors)
     return form

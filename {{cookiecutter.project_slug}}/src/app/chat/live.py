@@ -1,30 +1,31 @@
-"""A run this process works on. Only the loop thread touches it."""
+"""A run this process works on, and what it tells about itself: one span from the question to the saved answer, and its
+metrics. Only the loop thread touches it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from opentelemetry.trace import INVALID_SPAN, Span
+from opentelemetry import trace
 
-from app.chat import event_log, telemetry
+from app.chat import event_log
 from app.chat.answer import GrowingAnswer, render_footer
+from app.chat.history import Snapshot
 from app.chat.models import Run, RunStatus, ToolCall
-from app.chat.saving import Snapshot
 from app.chat.usage import Meter
 from app.database import now
-from app.observability import metrics
+from app.observability import metrics, tracing
 
 if TYPE_CHECKING:
-    from pydantic_ai import AgentRunResult
-    from pydantic_ai.messages import ModelMessage
+    import pydantic_ai as ai
 
 WRITING = ("part_start", "part_delta", "part_end", "final_result")  # events of a model, unlike those of tools
+TOOL_OUTCOMES = {"success": "ok", "denied": "denied"}  # of Pydantic AI; the others are failures
 HEARTBEAT_EVERY = 5.0  # seconds, for a run that has nothing else to save
 
 
@@ -41,15 +42,22 @@ class LiveRun:
     error: str | None = None
     cancelled_as: RunStatus = RunStatus.INTERRUPTED
     task: asyncio.Task[None] | None = None
-    result: AgentRunResult[Any] | None = None
+    result: ai.AgentRunResult[Any] | None = None
     meter: Meter | None = None
-    before: Sequence[ModelMessage] = ()  # what this run exchanged before it waited for an approval
+    before: Sequence[ai.ModelMessage] = ()  # what this run exchanged before it waited for an approval
     first_token_at: datetime | None = None
     saved_number: int = -1
     saved_at: float = 0
     failed_saves: int = 0
     began: float = field(default_factory=time.monotonic)
-    span: Span = INVALID_SPAN
+    span: trace.Span = trace.INVALID_SPAN
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin *work*, inside of a span, which belongs to the trace of the request that asked."""
+        attributes = {"run.id": str(self.id), "conversation.id": str(self.conversation_id)}
+        self.span = tracing.tracer.start_span("run", attributes=attributes)
+        with trace.use_span(self.span, end_on_exit=False):
+            self.task = asyncio.create_task(work)
 
     @property
     def running(self) -> bool:
@@ -66,22 +74,21 @@ class LiveRun:
             async for event in _patient(events, patience):
                 if characters := _length(event):
                     await meter.take(characters, context.usage)
-                if isinstance(event, m.PartDeltaEvent):
-                    if isinstance(event.delta, m.TextPartDelta):
-                        self.answer.feed(event.delta.content_delta)
-                elif isinstance(event, m.PartStartEvent):
-                    if isinstance(event.part, m.TextPart):
-                        self.answer.begin_part(event.part.content)
-                elif isinstance(event, m.FunctionToolCallEvent):
-                    self.answer.begin_step(self._step(event.part))
-                elif isinstance(event, m.FunctionToolResultEvent):
-                    outcome = event.part.outcome if isinstance(event.part, m.ToolReturnPart) else "failed"
-                    status = {"success": "done"}.get(outcome, outcome)
-                    self.answer.set_step(event.part.tool_call_id, status, str(event.part.content))
-                    telemetry.tool_call(event.part.tool_name or "", outcome)
-                elif isinstance(event, m.DeferredToolRequestsEvent):
-                    for call in event.requests.approvals:
-                        self.answer.set_step(call.tool_call_id, "waiting")
+                match event:
+                    case m.PartDeltaEvent(delta=m.TextPartDelta() as delta):
+                        self.answer.feed(delta.content_delta)
+                    case m.PartStartEvent(part=m.TextPart() as part):
+                        self.answer.begin_part(part.content)
+                    case m.FunctionToolCallEvent():
+                        self.answer.begin_step(self._step(event.part))
+                    case m.FunctionToolResultEvent(part=part):
+                        outcome = part.outcome if isinstance(part, m.ToolReturnPart) else "failed"
+                        status = {"success": "done"}.get(outcome, outcome)
+                        self.answer.set_step(part.tool_call_id, status, str(part.content))
+                        _count_tool_call(part.tool_name or "", outcome)
+                    case m.DeferredToolRequestsEvent():
+                        for call in event.requests.approvals:
+                            self.answer.set_step(call.tool_call_id, "waiting")
                 if self.first_token_at is None and self.answer.waiting:
                     self.first_token_at = now()
                     metrics.record("app.run.first_token", time.monotonic() - self.began)
@@ -122,6 +129,44 @@ class LiveRun:
         self.saved_number = -1
         self.failed_saves += 1
         self.answer.save_again(snapshot.steps)
+
+    def failed(self, error: Exception) -> None:
+        """Count an exception of a run; the span of whatever raised it has recorded it."""
+        tracing.record(error)
+        if self.error == "model":
+            metrics.add("app.errors", type=type(error).__name__, where="run")
+
+    def finished(self, run: Run, saving_since: int) -> None:
+        """Close the span of a run that has been saved, since *saving_since* (nanoseconds), and count it."""
+        context = trace.set_span_in_context(self.span)
+        tracing.tracer.start_span("save answer", context=context, start_time=saving_since).end()
+        seconds = time.monotonic() - self.began
+        if run.status == RunStatus.ERROR:
+            self.span.set_status(trace.Status(trace.StatusCode.ERROR))
+            if self.first_token_at is None:
+                metrics.record("app.run.first_token", seconds)  # whoever waits in vain has waited, too
+        self.span.set_attributes({"run.outcome": run.status, "run.error": run.error or ""})
+        self.span.end()
+        count(run)
+        if run.status == RunStatus.WAITING:
+            return  # the rest is counted when it has gone on and ended
+        metrics.record("app.run.duration", seconds, outcome=run.status)
+        model = run.model or "unknown"
+        metrics.add("app.tokens", run.input_tokens or 0, model=model, direction="input")
+        metrics.add("app.tokens", run.output_tokens or 0, model=model, direction="output")
+        metrics.add("app.cost.usd", float(run.cost or 0), model=model)
+
+
+def count(run: Run) -> None:
+    metrics.add("app.runs", outcome=run.status, error=run.error or "")
+
+
+def _count_tool_call(name: str, outcome: str) -> None:
+    from app.chat.tools import TOOLS
+
+    known = {getattr(tool, "name", "") or getattr(tool, "__name__", "") for tool in TOOLS}  # a model may invent names
+    labels = {"tool": name if name in known else "unknown", "outcome": TOOL_OUTCOMES.get(outcome, "failed")}
+    metrics.add("app.tool_calls", 1, **labels)
 
 
 async def _patient(events: AsyncIterable[Any], seconds: float) -> AsyncIterator[Any]:

@@ -48,10 +48,9 @@ class LoopThread:
         return time.monotonic() - began
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        if self._pid != os.getpid():
-            with self._lock:
-                if self._pid != os.getpid():
-                    self._loop = asyncio.new_event_loop()
-                    threading.Thread(target=self._loop.run_forever, name="agent-loop", daemon=True).start()
-                    self._pid = os.getpid()
+        with self._lock:
+            if self._pid != os.getpid():
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="agent-loop", daemon=True).start()
+                self._pid = os.getpid()
         return self._loop

@@ -14,7 +14,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ForeignKey, Index, Numeric, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.database import Model, new_id, now
+from app.accounts.models import Owned
+from app.database import Created, Identified, Model, now
 
 
 class RunStatus(StrEnum):
@@ -33,7 +34,7 @@ _KEPT_SQL = text("deleted_at IS NULL")
 _ACTIVE_SQL = text("status IN ('running', 'waiting')")
 
 
-class Conversation(Model):
+class Conversation(Identified, Created, Owned, Model):
     __tablename__ = "conversations"
     __table_args__ = (
         Index(None, "user_id", "updated_at", "id", sqlite_where=_KEPT_SQL, postgresql_where=_KEPT_SQL),
@@ -41,25 +42,20 @@ class Conversation(Model):
         Index(None, "deleted_at"),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     title: Mapped[str] = mapped_column(String(200))
     head_id: Mapped[UUID | None]
-    created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     deleted_at: Mapped[datetime | None]
 
 
-class Message(Model):
+class Message(Identified, Created, Owned, Model):
     """A question or an answer. ``text`` and ``event_number`` are saved together: the text covers the run's events up to
     that number. ``model_messages`` is what Pydantic AI exchanged for an answer, in the schema ``history.SCHEMA``."""
 
     __tablename__ = "messages"
     __table_args__ = (UniqueConstraint("user_id", "client_key"), Index(None, "conversation_id", "id"))
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
     role: Mapped[str] = mapped_column(String(10))
     text: Mapped[str] = mapped_column(Text, default="")
@@ -67,14 +63,13 @@ class Message(Model):
     event_number: Mapped[int] = mapped_column(default=0)
     model_messages: Mapped[str | None] = mapped_column(Text, deferred=True)
     model_schema: Mapped[int | None]
-    created_at: Mapped[datetime] = mapped_column(default=now)
 
     run: Mapped[Run | None] = relationship(back_populates="answer", foreign_keys="Run.answer_id", viewonly=True)
     tool_calls: Mapped[list[ToolCall]] = relationship(order_by="ToolCall.id", viewonly=True)
     feedback: Mapped[Feedback | None] = relationship(viewonly=True)
 
 
-class Run(Model):
+class Run(Identified, Owned, Model):
     """One attempt to answer; ``heartbeat_at`` shows that the process ``worker`` still works on it. A cost or token
     count that is not known is null, never zero."""
 
@@ -88,9 +83,7 @@ class Run(Model):
         Index(None, "finished_at"),
     )
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     answer_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), unique=True)
     status: Mapped[str] = mapped_column(String(12), default=RunStatus.RUNNING)
     error: Mapped[str | None] = mapped_column(String(40))
@@ -115,12 +108,11 @@ class Run(Model):
         return self.status in ACTIVE
 
 
-class ToolCall(Model):
+class ToolCall(Identified, Model):
     """A tool step of an answer; ``position`` is the length of the answer's text when the step began."""
 
     __tablename__ = "tool_calls"
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
     call_id: Mapped[str] = mapped_column(String(120))
     name: Mapped[str] = mapped_column(String(120))
@@ -132,12 +124,11 @@ class ToolCall(Model):
     finished_at: Mapped[datetime | None]
 
 
-class Approval(Model):
+class Approval(Identified, Model):
     """A person's decision on a tool call that needs one; the pending call itself never leaves the server."""
 
     __tablename__ = "approvals"
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     tool_call_id: Mapped[UUID] = mapped_column(ForeignKey("tool_calls.id", ondelete="CASCADE"), unique=True)
     decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     approved: Mapped[bool | None]
@@ -157,7 +148,7 @@ class DailyUsage(Model):
     micro_dollars: Mapped[int] = mapped_column(BigInteger)
 
 
-class Feedback(Model):
+class Feedback(Created, Model):
     """A user's verdict on an answer: +1 or -1, with a reason."""
 
     __tablename__ = "feedback"
@@ -165,4 +156,3 @@ class Feedback(Model):
     message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
     rating: Mapped[int]
     reason: Mapped[str | None] = mapped_column(String(500))
-    created_at: Mapped[datetime] = mapped_column(default=now)

@@ -5,23 +5,21 @@ saved twice a second; what a killed process loses is what it had not yet saved.
 """
 
 import asyncio
-import logging
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from flask import Flask
 
-from app.chat import background, event_log, failures, history, saving, telemetry, usage
+from app.chat import background, event_log, failures, history, usage
 from app.chat.answer import GrowingAnswer
 from app.chat.live import LiveRun
 from app.chat.loop import LoopThread, detached
 from app.chat.models import Message, Run, RunStatus
 from app.database import reading
 from app.errors import Problem
-
-logger = logging.getLogger(__name__)
 
 FASTEST, SLOWEST = 0.05, 0.25  # seconds between two publications of one answer
 LAG_FACTOR = 4  # how strongly a late loop stretches them
@@ -51,17 +49,13 @@ class Runner:
         if len(self.live) >= self.settings.max_runs:
             raise Problem(503, "too-many-runs", "Too many answers are being written; please try again in a moment.", 5)
 
-    def launch(self, run: Run, question_id: UUID) -> None:
-        """Begin to work on *run*, whose rows are committed; returns when its log is open."""
-        self._launch(LiveRun(run.id, run.conversation_id, run.answer_id), question_id)
-
-    def resume(self, run: Run, answer: Message, question_id: UUID) -> None:
-        """Go on with a run that waited for approvals; it may have begun in another process."""
-        live = LiveRun(run.id, run.conversation_id, run.answer_id, GrowingAnswer.resumed(answer))
-        live.number, live.first_token_at = answer.event_number, run.first_token_at
-        self._launch(live, question_id)
-
-    def _launch(self, live: LiveRun, question_id: UUID) -> None:
+    def launch(self, run: Run, question_id: UUID, waited: Message | None = None) -> None:
+        """Begin to work on *run*, whose rows are committed; returns when its log is open. One that *waited* with this
+        answer for approvals goes on; it may have begun in another process."""
+        live = LiveRun(run.id, run.conversation_id, run.answer_id)
+        if waited:
+            live.answer, live.number = GrowingAnswer.resumed(waited), waited.event_number
+            live.first_token_at = run.first_token_at
         self.loop.submit(self._begin(live, question_id)).result()
 
     def cancel(self, run_id: UUID, status: RunStatus) -> None:
@@ -93,7 +87,7 @@ class Runner:
         for name, helper in (("publish", self._publish), ("save", self._save)):
             if name not in self._helpers or self._helpers[name].done():
                 self._helpers[name] = detached(helper())
-        live.task = telemetry.start(live, self._work(live, question_id))
+        live.start(self._work(live, question_id))
 
     async def _cancel(self, live: LiveRun, status: RunStatus) -> None:
         if live.task and live.running:
@@ -114,8 +108,8 @@ class Runner:
             live.status = live.cancelled_as
         except Exception as error:
             live.status, live.error = RunStatus.ERROR, failures.code_of(error)
-            logger.warning("run %s failed: %s (%s)", live.id, live.error, failures.described(error))
-            telemetry.failed(live, error)
+            self.app.logger.warning("run %s failed: %s (%s)", live.id, live.error, failures.described(error))
+            live.failed(error)
         self._wake.set()
 
     def _prepare(self, live: LiveRun, question_id: UUID) -> Any:
@@ -130,7 +124,7 @@ class Runner:
             if live.number:
                 live.before, decisions = history.waiting(session, live.answer_id)
                 text, earlier = None, [*earlier, *live.before]
-        price = asking.price_of(self.settings.chosen_model)
+        price = partial(asking.price_of, self.settings.chosen_model)
         meter = live.meter = usage.Meter(self.app, question.user_id, price, usage.estimated(text, earlier))
         meter.count(meter.expected, 0)
         meter.reserve()
@@ -164,10 +158,10 @@ class Runner:
         lives = {live.id: live for live in self.live.values() if live.running or live in finished}
         snapshots = [snapshot for live in lives.values() if (snapshot := live.snapshot())]
         try:
-            saved = await asyncio.to_thread(saving.save, self.app, snapshots)
-            stops = await asyncio.to_thread(saving.stops_requested, self.app, list(lives))
+            saved = await asyncio.to_thread(history.save, self.app, snapshots)
+            stops = await asyncio.to_thread(history.stops_requested, self.app, list(lives))
         except Exception:  # whatever it is: this task saves every answer and has to go on
-            logger.exception("saving failed; trying again")
+            self.app.logger.exception("saving failed; trying again")
             for snapshot in snapshots:
                 lives[snapshot.run_id].not_saved(snapshot)
             finished = [live for live in finished if live.failed_saves >= SAVE_ATTEMPTS]
@@ -183,7 +177,7 @@ class Runner:
             await asyncio.to_thread(background.ended, self.app, [live.id for live in finished if live.id in saved])
         for live in finished:
             run = saved.get(live.id) or Run(status=RunStatus.ERROR, error="save")
-            telemetry.finished(live, run, since)
+            live.finished(run, since)
             await self.log.append([live.terminal_event(run)])
             await self.log.end(live.id, live.number)
             del self.live[live.id]

@@ -1,7 +1,6 @@
 """Starting and stopping runs, deciding on what they ask for, and closing those whose process is gone: what the views
 do, and what the database must agree to."""
 
-import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -11,15 +10,12 @@ from typing import cast
 from uuid import UUID, uuid4
 
 from flask import Flask, abort, current_app
-from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy import exc, orm, select, update
 
-from app.chat import background, telemetry, usage
+from app.chat import background, live, usage
 from app.chat.models import Approval, Conversation, Message, Run, RunStatus, ToolCall
 from app.chat.runner import Runner
-from app.config import current as settings
+from app.config import settings
 from app.database import db, new_id, now, reading, transaction
 from app.errors import Problem
 from app.observability import tracing
@@ -27,14 +23,13 @@ from app.observability import tracing
 
 def runner() -> Runner:
     """The runner of the current application in this process."""
-    runner: Runner = current_app.extensions["runner"]
-    return runner
+    return cast("Runner", current_app.extensions["runner"])
 
 
 def ask(
-    user_id: UUID, conversation: Conversation | None, text: str, client_key: str, instead_of: Message | None = None
+    user_id: UUID, conversation: Conversation | None, text: str, key: str, instead_of: Message | None = None
 ) -> Run:
-    """Store a question and start the run that answers it; the same *client_key* again finds the same run.
+    """Store a question and start the run that answers it; the same client's *key* again finds the same run.
 
     A question asked *instead_of* another becomes its sibling, and the other stays.
 
@@ -42,7 +37,7 @@ def ask(
         Problem: 409 when the conversation has an active run, 429 when the user's budget of the day is spent, 503 when
             this process cannot take another.
     """
-    if run := _asked_before(user_id, client_key):
+    if run := _asked_before(user_id, key):
         return run
     runner().admit()
     usage.admit(db.session, user_id, settings())
@@ -53,10 +48,10 @@ def ask(
         if settings().chosen_model != "demo":
             background.suggest.enqueue(conversation.id)
     parent_id = instead_of.parent_id if instead_of else conversation.head_id
-    question = Message(id=new_id(), parent_id=parent_id, role="user", text=text, client_key=client_key)
+    question = Message(id=new_id(), parent_id=parent_id, role="user", text=text, client_key=key)
     question.conversation_id, question.user_id = conversation.id, user_id
     db.session.add(question)
-    return _start(conversation, question, client_key)
+    return _start(conversation, question, key)
 
 
 def regenerate(conversation: Conversation, answer: Message) -> Run:
@@ -80,13 +75,13 @@ def _start(conversation: Conversation, question: Message, client_key: str | None
         db.session.flush()
         db.session.add(run)
         db.session.commit()
-    except IntegrityError:
+    except exc.IntegrityError:
         db.session.rollback()
         if client_key and (run_before := _asked_before(conversation.user_id, client_key)):
             return run_before
         raise Problem(409, "conversation-busy", "An answer is still being written in this conversation.") from None
-    set_committed_value(answer, "run", run)  # spares two queries when the answer is shown
-    set_committed_value(answer, "tool_calls", [])
+    orm.attributes.set_committed_value(answer, "run", run)  # spares two queries when the answer is shown
+    orm.attributes.set_committed_value(answer, "tool_calls", [])
     runner().launch(run, question.id)
     return run
 
@@ -104,7 +99,7 @@ def stop(run: Run) -> None:
     if run.status == RunStatus.WAITING:
         run.status, run.finished_at = RunStatus.STOPPED, now()
         undecided = ToolCall.message_id == run.answer_id, ToolCall.finished_at.is_(None)
-        telemetry.count(run)
+        live.count(run)
         db.session.execute(update(ToolCall).where(*undecided).values(status="denied", finished_at=now()))
         db.session.commit()
     elif run.active:
@@ -114,7 +109,6 @@ def stop(run: Run) -> None:
         runner().cancel(run.id, RunStatus.STOPPED)
 
 
-logger = logging.getLogger(__name__)
 STALE_AFTER = timedelta(seconds=20)  # without a heartbeat, which comes every 5 seconds at the latest
 HOST = socket.gethostname()
 TOKEN = uuid4().hex[:8]
@@ -130,7 +124,7 @@ def is_stale(run: Run) -> bool:
     return run.status == RunStatus.RUNNING and (now() - run.heartbeat_at > STALE_AFTER or _has_ended(run.worker))
 
 
-def close_stale(session: Session, conversation_id: UUID | None = None) -> None:
+def close_stale(session: orm.Session, conversation_id: UUID | None = None) -> None:
     """Close stale runs, of one conversation or of all, in a transaction of the caller's."""
     # Locked, since the process that is taken for dead may be saving the answer just now.
     query = select(Run).where(Run.status == RunStatus.RUNNING).with_for_update()
@@ -139,7 +133,7 @@ def close_stale(session: Session, conversation_id: UUID | None = None) -> None:
     for run in session.scalars(query):
         if is_stale(run):
             run.status, run.finished_at = RunStatus.INTERRUPTED, now()
-            telemetry.count(run)
+            live.count(run)
 
 
 def over(app: Flask, run_ids: Sequence[UUID]) -> list[UUID]:
@@ -157,8 +151,8 @@ def close_all_stale(app: Flask) -> None:
     try:
         with app.app_context(), transaction() as session:
             close_stale(session)
-    except SQLAlchemyError as error:
-        logger.warning("stale runs could not be looked for: %s", type(error).__name__)
+    except exc.SQLAlchemyError as error:
+        app.logger.warning("stale runs could not be looked for: %s", type(error).__name__)
 
 
 def _has_ended(worker: str) -> bool:
@@ -187,11 +181,13 @@ def decide(user_id: UUID, call_id: UUID, approved: bool, reason: str) -> Run:
     """
     runner().admit()
     mine = select(ToolCall, Run).join(Run, Run.answer_id == ToolCall.message_id).where(Run.user_id == user_id)
-    # Both rows are locked: of two decisions at once, the second sees what the first has made of them.
-    found = db.session.execute(mine.where(ToolCall.id == call_id).with_for_update()).one_or_none()
+    # The run is locked, as by whoever saves or stops it: of two decisions at once, the second sees what the first has
+    # made of the call.
+    found = db.session.execute(mine.where(ToolCall.id == call_id).with_for_update(of=Run)).one_or_none()
     if found is None:
         abort(404)
     call, run = found
+    db.session.refresh(call)
     if run.status != RunStatus.WAITING or call.status != "waiting":
         db.session.rollback()
         raise Problem(409, "already-decided", "This has been decided already, or the answer has been stopped.")
@@ -207,5 +203,5 @@ def decide(user_id: UUID, call_id: UUID, approved: bool, reason: str) -> Run:
     answer = db.session.get_one(Message, run.answer_id)
     answer.event_number += 1  # the event `waiting` has been sent
     db.session.commit()
-    runner().resume(run, answer, cast("UUID", answer.parent_id))
+    runner().launch(run, cast("UUID", answer.parent_id), answer)
     return run

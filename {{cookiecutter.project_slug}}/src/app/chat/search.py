@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from markupsafe import Markup
-from sqlalchemy import event, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import event, orm, select, text
 
 from app import cache
 from app.chat.models import Conversation, Message
@@ -20,10 +19,7 @@ from app.database import RoutedSession, after_commit, db
 
 MOST_WORDS = 8
 BEFORE, AFTER = 40, 120  # characters of an excerpt around the first word found
-FOUND = {
-    "sqlite": "message_search MATCH :match",
-    "postgresql": "user_id = :user_id AND document @@ to_tsquery('simple', :match)",
-}
+FTS5, TSVECTOR = "message_search MATCH :match", "user_id = :user_id AND document @@ to_tsquery('simple', :match)"
 
 
 class Hit(NamedTuple):
@@ -37,17 +33,16 @@ class Hit(NamedTuple):
     excerpt: Markup
 
 
-def find(session: Session, user_id: UUID, wanted: str, most: int = 30) -> list[Hit]:
+def find(session: orm.Session, user_id: UUID, wanted: str, most: int = 30) -> list[Hit]:
     """The user's newest messages in which every word of *wanted* begins a word; deleted conversations do not count."""
     words = re.findall(r"\w+", wanted)[:MOST_WORDS]
     if not words:
         return []
-    engine = session.get_bind().dialect.name
-    if engine == "sqlite":
-        match = " AND ".join([f'user_id:"{user_id.hex}"', *(f'text:"{word}"*' for word in words)])
+    if session.get_bind().dialect.name == "sqlite":
+        condition, match = FTS5, " AND ".join([f'user_id:"{user_id.hex}"', *(f'text:"{word}"*' for word in words)])
     else:
-        match = " & ".join(f"{word}:*" for word in words)
-    found = text(f"SELECT message_id AS id FROM message_search WHERE {FOUND[engine]}").columns(Message.id).subquery()  # noqa: S608
+        condition, match = TSVECTOR, " & ".join(f"{word}:*" for word in words)
+    found = text(f"SELECT message_id AS id FROM message_search WHERE {condition}").columns(Message.id).subquery()  # noqa: S608
     hit = select(Conversation.id, Conversation.title, Message.id, Message.role, Message.created_at, Message.text)
     hit = hit.join(Conversation, Message.conversation_id == Conversation.id)
     hit = hit.where(Message.id.in_(select(found.c.id)), Message.user_id == user_id, Conversation.deleted_at.is_(None))
@@ -91,12 +86,8 @@ def recent(user_id: UUID) -> list[Listed]:
 
     def build() -> list[Any]:
         kept = Conversation.user_id == user_id, Conversation.deleted_at.is_(None)
-        newest = (
-            select(Conversation.id, Conversation.title)
-            .where(*kept)
-            .order_by(Conversation.updated_at.desc(), Conversation.id.desc())
-            .limit(MOST)
-        )
+        latest_first = Conversation.updated_at.desc(), Conversation.id.desc()
+        newest = select(Conversation.id, Conversation.title).where(*kept).order_by(*latest_first).limit(MOST)
         return [tuple(row) for row in db.session.execute(newest)]
 
     key = f"{_stamp(user_id)}:{cache.get_or_set(_stamp(user_id), SECONDS, lambda: uuid4().hex)}"
@@ -104,7 +95,7 @@ def recent(user_id: UUID) -> list[Listed]:
 
 
 @event.listens_for(RoutedSession, "after_flush")
-def _changed(session: Session, context: object) -> None:
+def _changed(session: orm.Session, context: object) -> None:
     for row in {*session.new, *session.dirty, *session.deleted}:
         if isinstance(row, Conversation):
             after_commit(partial(cache.delete, _stamp(row.user_id)), session)

@@ -5,11 +5,8 @@ loop thread takes the connection over: an open stream costs a socket but no thre
 servers, and tests, read the same stream in their own thread.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
-import logging
 import socket
 import threading
 from collections import Counter
@@ -20,87 +17,16 @@ from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.chat import runs
-from app.chat.event_log import Deliver
-from app.chat.loop import detached
+from app.chat import event_log, loop, runs
 from app.chat.models import Run, RunStatus
 from app.chat.runner import Runner
 from app.errors import Problem
 
-logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 15
 WATCH_SECONDS = 3
 HEARTBEAT = b": still here\n\n"
 OPENING = b"retry: 700\n\n"  # milliseconds until a browser whose connection breaks tries again
 MOST_UNREAD = 2_000_000  # bytes; a client that does not read is disconnected, and may resume
-
-
-class Streams:
-    """The open streams of one process."""
-
-    def __init__(self, runner: Runner, most: int, most_per_user: int):
-        self.runner, self.most, self.most_per_user = runner, most, most_per_user
-        self.open: Counter[UUID] = Counter()
-        self._lock = threading.Lock()
-        self._watcher: asyncio.Task[None] | None = None
-
-    def follow(self, user_id: UUID, run: Run, after: int, environ: dict[str, Any]) -> _Stream:
-        """A response body with the events of *run* after number *after*, until the run ends or the client leaves.
-
-        Raises:
-            LogLostError: when the log does not have them.
-            Problem: 429 or 503 when too many streams are open already.
-        """
-        self._enter(user_id)
-        connection = environ.get("gunicorn.socket")
-        # A TLS socket keeps state that detaching would lose, and HTTP/1.0 knows no chunks.
-        if type(connection) is socket.socket and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
-            stream: _Stream = _LoopStream(self.runner, connection, lambda: self._leave(user_id))
-        else:
-            stream = _Stream(self.runner, lambda: self._leave(user_id))
-        try:
-            over = run.status != RunStatus.RUNNING and run.id not in self.runner.live  # else its last event is to come
-            following = self._follow(run.id, after, stream.deliver, over)
-            stream.unfollow = self.runner.loop.submit(following).result()
-        except BaseException:
-            stream.close()
-            raise
-        return stream
-
-    async def _follow(self, run_id: UUID, after: int, deliver: Deliver, over: bool) -> Callable[[], None]:
-        unfollow = await self.runner.log.follow(run_id, after, deliver, over)
-        if self._watcher is None or self._watcher.done():
-            self._watcher = detached(self._watch())
-        return unfollow
-
-    async def _watch(self) -> None:
-        """Streams of a run whose process died, or whose end the log has lost, are asked to reconnect: they learn how it
-        ended from its row."""
-        log, live = self.runner.log, self.runner.live
-        while log.followed():
-            await asyncio.sleep(WATCH_SECONDS)
-            if not (elsewhere := [run_id for run_id in log.followed() if run_id not in live]):
-                continue
-            try:
-                over = await asyncio.to_thread(runs.over, self.runner.app, elsewhere)
-            except SQLAlchemyError as error:
-                logger.warning("runs could not be watched: %s", type(error).__name__)
-                continue
-            for run_id in over:
-                log.drop(run_id)
-
-    def _enter(self, user_id: UUID) -> None:
-        with self._lock:
-            if self.open[user_id] >= self.most_per_user:
-                raise Problem(429, "too-many-streams", "You have too many chats open at once; close a tab.", 5)
-            if self.open.total() >= self.most or self.runner.draining:
-                raise Problem(503, "busy", "Too many streams are open here; please try again in a moment.", 5)
-            self.open[user_id] += 1
-
-    def _leave(self, user_id: UUID) -> None:
-        with self._lock:
-            self.open[user_id] -= 1
-            self.open += Counter()  # forget who has none
 
 
 class _Stream:
@@ -185,3 +111,71 @@ class _LoopStream(_Stream, asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._timer.cancel()
         super().close()
+
+
+class Streams:
+    """The open streams of one process."""
+
+    def __init__(self, runner: Runner, most: int, most_per_user: int):
+        self.runner, self.most, self.most_per_user = runner, most, most_per_user
+        self.open: Counter[UUID] = Counter()
+        self._lock = threading.Lock()
+        self._watcher: asyncio.Task[None] | None = None
+
+    def follow(self, user_id: UUID, run: Run, after: int, environ: dict[str, Any]) -> _Stream:
+        """A response body with the events of *run* after number *after*, until the run ends or the client leaves.
+
+        Raises:
+            LogLostError: when the log does not have them.
+            Problem: 429 or 503 when too many streams are open already.
+        """
+        self._enter(user_id)
+        connection = environ.get("gunicorn.socket")
+        # A TLS socket keeps state that detaching would lose, and HTTP/1.0 knows no chunks.
+        if type(connection) is socket.socket and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            stream: _Stream = _LoopStream(self.runner, connection, lambda: self._leave(user_id))
+        else:
+            stream = _Stream(self.runner, lambda: self._leave(user_id))
+        try:
+            over = run.status != RunStatus.RUNNING and run.id not in self.runner.live  # else its last event is to come
+            following = self._follow(run.id, after, stream.deliver, over)
+            stream.unfollow = self.runner.loop.submit(following).result()
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    async def _follow(self, run_id: UUID, after: int, deliver: event_log.Deliver, over: bool) -> Callable[[], None]:
+        unfollow = await self.runner.log.follow(run_id, after, deliver, over)
+        if self._watcher is None or self._watcher.done():
+            self._watcher = loop.detached(self._watch())
+        return unfollow
+
+    async def _watch(self) -> None:
+        """Streams of a run whose process died, or whose end the log has lost, are asked to reconnect: they learn how it
+        ended from its row."""
+        log, live = self.runner.log, self.runner.live
+        while log.followed():
+            await asyncio.sleep(WATCH_SECONDS)
+            if not (elsewhere := [run_id for run_id in log.followed() if run_id not in live]):
+                continue
+            try:
+                over = await asyncio.to_thread(runs.over, self.runner.app, elsewhere)
+            except SQLAlchemyError as error:
+                self.runner.app.logger.warning("runs could not be watched: %s", type(error).__name__)
+                continue
+            for run_id in over:
+                log.drop(run_id)
+
+    def _enter(self, user_id: UUID) -> None:
+        with self._lock:
+            if self.open[user_id] >= self.most_per_user:
+                raise Problem(429, "too-many-streams", "You have too many chats open at once; close a tab.", 5)
+            if self.open.total() >= self.most or self.runner.draining:
+                raise Problem(503, "busy", "Too many streams are open here; please try again in a moment.", 5)
+            self.open[user_id] += 1
+
+    def _leave(self, user_id: UUID) -> None:
+        with self._lock:
+            self.open[user_id] -= 1
+            self.open += Counter()  # forget who has none

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement, false, or_, orm
 from sqlalchemy.dialects.postgresql import insert  # SQLite understands the same statement
-from sqlalchemy.orm import Session
 
 from app.chat.models import DailyUsage
 from app.config import Settings
@@ -26,8 +25,7 @@ from app.database import now, transaction
 from app.errors import Problem
 
 if TYPE_CHECKING:
-    from pydantic_ai import RunUsage
-    from pydantic_ai.messages import ModelMessage
+    import pydantic_ai as ai
 
 SLICE = 1000  # tokens reserved ahead
 OVERHEAD = 500  # tokens of instructions and tools, which come with every request
@@ -43,28 +41,22 @@ class AnswerTooLongError(Exception):
     """The model does not stop."""
 
 
-def cost_of(messages: Sequence[ModelMessage]) -> Decimal | None:
+def cost_of(messages: Sequence[ai.ModelMessage]) -> Decimal | None:
     """The price of all responses in US dollars, by genai-prices; None if any of them has no known price."""
-    from pydantic_ai.messages import ModelResponse
-
-    total = Decimal(0)
-    for message in messages:
-        if isinstance(message, ModelResponse):
-            try:
-                total += message.cost().total_price
-            except (LookupError, ValueError):  # no such model; no usage reported
-                return None
-    return total
+    try:
+        return sum((message.cost().total_price for message in messages if message.kind == "response"), Decimal(0))
+    except (LookupError, ValueError):  # no such model; no usage reported
+        return None
 
 
-def estimated(question: str | None, earlier: list[ModelMessage]) -> int:
+def estimated(question: str | None, earlier: list[ai.ModelMessage]) -> int:
     """Tokens of a first request."""
     from pydantic_ai.messages import ModelMessagesTypeAdapter
 
     return (len(question or "") + len(ModelMessagesTypeAdapter.dump_json(earlier))) // CHARS_PER_TOKEN + OVERHEAD
 
 
-def admit(session: Session, user_id: UUID, settings: Settings) -> None:
+def admit(session: orm.Session, user_id: UUID, settings: Settings) -> None:
     """Raise a problem with status 429 if the user's budget for today is spent."""
     spent = session.get(DailyUsage, (user_id, now().date()))
     used = (spent.tokens, spent.micro_dollars) if spent else (0, 0)
@@ -78,7 +70,7 @@ def _caps(settings: Settings) -> tuple[int, int]:
     return settings.user_tokens_per_day, int(settings.user_dollars_per_day * 1_000_000)
 
 
-def _add(session: Session, user_id: UUID, day: date, amounts: tuple[int, int], unless: ColumnElement[bool]) -> bool:
+def _add(session: orm.Session, user_id: UUID, day: date, amounts: tuple[int, int], unless: ColumnElement[bool]) -> bool:
     """Add tokens and millionths of a dollar to a day *unless*; says whether."""
     columns = {"tokens": DailyUsage.tokens + amounts[0], "micro_dollars": DailyUsage.micro_dollars + amounts[1]}
     statement = insert(DailyUsage).values(user_id=user_id, day=day, tokens=amounts[0], micro_dollars=amounts[1])
@@ -102,7 +94,7 @@ class Meter:
     used: tuple[int, int] = (0, 0)  # tokens, millionths of a dollar
     reserved: tuple[int, int] = (0, 0)
 
-    async def take(self, characters: int, usage: RunUsage) -> None:
+    async def take(self, characters: int, usage: ai.RunUsage) -> None:
         """Count more characters of the answer.
 
         Raises:
@@ -130,16 +122,14 @@ class Meter:
         slice_price = int((self.price(0, SLICE) or 0) * 1_000_000)
         wanted = self.used[0] - self.reserved[0] + SLICE, max(0, self.used[1] - self.reserved[1] + slice_price)
         caps = zip((DailyUsage.tokens, DailyUsage.micro_dollars), _caps(self.app.extensions["settings"]), strict=True)
-        spent: ColumnElement[bool] = ~true()
-        for column, most in caps:
-            spent = spent | (column >= most) if most else spent
+        spent = or_(false(), *(column >= most for column, most in caps if most))
         with self.app.app_context(), transaction() as session:
             if not _add(session, self.user_id, self.day, wanted, spent):
                 raise BudgetSpentError
         self.reserved = self.reserved[0] + wanted[0], self.reserved[1] + wanted[1]
 
-    def settle(self, session: Session) -> None:
+    def settle(self, session: orm.Session) -> None:
         """Give back what was reserved and not used."""
         if self.reserved[0]:
             rest = self.used[0] - self.reserved[0], self.used[1] - self.reserved[1]
-            _add(session, self.user_id, self.day, rest, ~true())
+            _add(session, self.user_id, self.day, rest, false())

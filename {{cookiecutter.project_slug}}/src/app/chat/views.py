@@ -9,8 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from pydantic import BaseModel, Field
-from sqlalchemy import select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy import orm, select
 
 from app.chat import answer, event_log, export, history, runs, search
 from app.chat.forms import QuestionForm, TitleForm, accepted
@@ -24,7 +23,7 @@ bp = Blueprint("chat", __name__)
 Owned = TypeVar("Owned", Conversation, Message, Run)
 
 PAGE_MESSAGES = 50
-SHOWN = (joinedload(Message.run), joinedload(Message.feedback), selectinload(Message.tool_calls))
+SHOWN = (orm.joinedload(Message.run), orm.joinedload(Message.feedback), orm.selectinload(Message.tool_calls))
 
 
 class Position(BaseModel, extra="forbid"):
@@ -150,11 +149,9 @@ def started(run: Run) -> ResponseReturnValue:
     conversation = db.session.get_one(Conversation, run.conversation_id)
     answer = db.session.get_one(Message, run.answer_id)
     shown = [db.session.get_one(Message, answer.parent_id), answer]
-    return {
-        "url": url,
-        "conversation": render_template("chat/_conversation_link.html", item=conversation, current=conversation),
-        "messages": render_template("chat/_messages.html", **_shown(shown)),
-    }, 201
+    link = render_template("chat/_conversation_link.html", item=conversation, current=conversation)
+    messages = render_template("chat/_messages.html", **_shown(shown))
+    return {"url": url, "conversation": link, "messages": messages}, 201
 
 
 @bp.post("/chat/<uuid:conversation_id>/rename")

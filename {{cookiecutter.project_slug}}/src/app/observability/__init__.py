@@ -10,8 +10,7 @@ from typing import Any
 
 import logfire
 from flask import Flask
-from opentelemetry.sdk.metrics.export import MetricReader
-from opentelemetry.sdk.metrics.view import DropAggregation, View
+from opentelemetry.sdk.metrics import export, view
 from opentelemetry.sdk.trace import SpanProcessor
 
 from app import config
@@ -20,13 +19,8 @@ from app.observability import health, metrics, tracing
 NOT_TRACED = r"^https?://[^/]+/(livez|readyz|static/)"  # anchored: a query must not switch tracing off
 PROCESS_METRICS = ("process.memory.usage", "process.cpu.utilization", "process.thread.count",
                    "process.open_file_descriptor.count")  # fmt: skip
-NOTHING_OF_ITSELF = View(instrument_name="otel.sdk.*", aggregation=DropAggregation())
+NOTHING_OF_ITSELF = view.View(instrument_name="otel.sdk.*", aggregation=view.DropAggregation())
 _configured: set[int] = set()  # process ids
-
-
-def trace_id() -> str:
-    """The current trace id as 32 hexadecimal digits; zeros outside of a trace."""
-    return tracing.current_ids()[0]
 
 
 class JSONFormatter(logging.Formatter):
@@ -34,7 +28,7 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": datetime.fromtimestamp(record.created, UTC).isoformat(), "level": record.levelname}
-        line |= {"logger": record.name, "message": record.getMessage(), "trace_id": trace_id()}
+        line |= {"logger": record.name, "message": record.getMessage(), "trace_id": tracing.current_ids()[0]}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
@@ -59,22 +53,20 @@ def init_app(app: Flask) -> None:
     health.init_app(app)
 
 
-def configure(settings: config.Settings, *also: SpanProcessor, readers: Sequence[MetricReader] = ()) -> None:
+def configure(settings: config.Settings, *also: SpanProcessor, readers: Sequence[export.MetricReader] = ()) -> None:
     """Send only when LOGFIRE_TOKEN is set, and to where the standard OTEL_EXPORTER_OTLP_* variables say.
 
     Tests add span processors and metric readers of their own.
     """
-    quiet: Any = dict.fromkeys(("console", "inspect_arguments", "add_baggage_to_attributes"), False)
+    what: Any = dict.fromkeys(("console", "inspect_arguments", "add_baggage_to_attributes"), False)
+    what |= {"environment": settings.app_env, "distributed_tracing": settings.trust_traceparent}
+    what |= {"send_to_logfire": "if-token-present", "sampling": tracing.sampling(settings.trace_sample_rate)}
+    what["service_name"] = os.environ.get("OTEL_SERVICE_NAME", config.project()["name"])
     redaction = [] if settings.trace_content else [tracing.WithoutContent()]
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
     os.environ.setdefault("OTEL_EXPORTER_OTLP_TIMEOUT", "3")  # seconds a worker that ends waits for a lost backend
     logfire.configure(
-        send_to_logfire="if-token-present",
-        service_name=os.environ.get("OTEL_SERVICE_NAME", config.project()["name"]),
-        environment=settings.app_env,
-        distributed_tracing=settings.trust_traceparent,
-        **quiet,
-        sampling=tracing.sampling(settings.trace_sample_rate),
+        **what,
         scrubbing=logfire.ScrubbingOptions(extra_patterns=[tracing.ADDRESS]),
         metrics=logfire.MetricsOptions(additional_readers=readers, views=[NOTHING_OF_ITSELF]),
         additional_span_processors=[*redaction, *also],

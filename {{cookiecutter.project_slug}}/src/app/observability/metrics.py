@@ -1,13 +1,12 @@
 """The metrics of ``metrics.toml``: ``add`` counts, ``record`` measures, ``watch`` is asked at every export."""
 
-import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Observation
+
+from app.config import read_table
 
 Reading = float | None | Iterable[tuple[float, dict[str, str]]]
 _meter = metrics.get_meter("app")
@@ -21,20 +20,14 @@ class Metric(NamedTuple):
     kind: str
     unit: str
     reason: str
-    labels: tuple[str, ...]
-    buckets: tuple[float, ...] = ()
+    labels: Sequence[str]
+    buckets: Sequence[float] = ()
 
 
-def _table() -> Iterator[Metric]:
-    rows: dict[str, Any] = tomllib.loads(Path(__file__).with_name("metrics.toml").read_text("utf-8"))
-    for name, row in rows.items():
-        yield Metric(name, row["kind"], row["unit"], row["reason"], tuple(row["labels"]), tuple(row.get("buckets", ())))
-
-
-def _observe(name: str, _: CallbackOptions) -> Iterator[Observation]:
+def _observe(name: str, _: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
     value = _readers.get(name, lambda: None)()
     for number, labels in [(value, {})] if isinstance(value, int | float) else value or ():
-        yield Observation(number, labels)
+        yield metrics.Observation(number, labels)
 
 
 def _instrument(row: Metric) -> Any:
@@ -44,7 +37,7 @@ def _instrument(row: Metric) -> Any:
     return getattr(_meter, f"create_{row.kind}")(row.name, row.unit, row.reason, **bounds)
 
 
-TABLE = tuple(_table())
+TABLE = [Metric(name, **row) for name, row in read_table(__file__, "metrics.toml").items()]
 _instruments = {row.name: _instrument(row) for row in TABLE}
 
 

@@ -13,7 +13,6 @@ from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from opentelemetry.metrics import get_meter
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, SamplingResult
-from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
 from sqlalchemy import Engine
 
 from app.observability import metrics
@@ -36,8 +35,8 @@ def identify(user_id: object) -> None:
 
 def link(trace_id: str | None, span_id: str | None) -> None:
     """Link the current span to another trace, such as the one of the question whose answer is being read."""
-    if trace_id and span_id and int(trace_id, 16) and int(span_id, 16):
-        context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(1))
+    if trace_id and span_id and all(ids := (int(trace_id, 16), int(span_id, 16))):
+        context = trace.SpanContext(*ids, is_remote=True, trace_flags=trace.TraceFlags(1))
         trace.get_current_span().add_link(context)
 
 
@@ -50,7 +49,7 @@ def record(error: BaseException) -> None:
     """Record an exception that is handled here on the current span."""
     span = trace.get_current_span()
     span.record_exception(error)
-    span.set_status(Status(trace.StatusCode.ERROR))
+    span.set_status(trace.Status(trace.StatusCode.ERROR))
 
 
 def record_once(helper: ExceptionCallbackHelper) -> None:
@@ -87,10 +86,10 @@ class WithoutContent(SpanProcessor):
             attributes.pop(name, None)
         if "token" in (route := str(attributes.get("http.route", ""))):
             attributes["url.path"] = route
-        if span.kind == SpanKind.SERVER:
+        if span.kind == trace.SpanKind.SERVER:
             attributes["logfire.msg"] = span.name
         span._attributes = attributes
-        span._status = Status(span.status.status_code)
+        span._status = trace.Status(span.status.status_code)
         span._events = [event for event in map(_without_message, span.events) if event]
 
 
@@ -107,9 +106,9 @@ def _without_message(event: Event) -> Event | None:
 class _NoLonelyCalls(Sampler):
     """Polling of queues and event logs asks the database and Redis outside of any trace; such calls are not traced."""
 
-    def should_sample(self, parent_context: Any, trace_id: int, name: str, kind: SpanKind | None = None,
+    def should_sample(self, parent_context: Any, trace_id: int, name: str, kind: trace.SpanKind | None = None,
                       *args: Any, **kwargs: Any) -> SamplingResult:  # fmt: skip
-        sampler = ALWAYS_OFF if kind == SpanKind.CLIENT else ALWAYS_ON
+        sampler = ALWAYS_OFF if kind == trace.SpanKind.CLIENT else ALWAYS_ON
         return sampler.should_sample(parent_context, trace_id, name, kind, *args, **kwargs)
 
     def get_description(self) -> str:

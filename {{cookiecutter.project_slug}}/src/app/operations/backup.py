@@ -14,7 +14,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
@@ -23,32 +23,24 @@ from uuid import UUID
 
 import click
 from flask import Flask
-from sqlalchemy import URL, make_url, select, text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy import URL, exc, make_url, orm, select, text
 
 from app import jobs
 from app.chat.models import Conversation, Message
-from app.config import current as settings
+from app.config import read_table, settings
 from app.database import new_id, now, reading, transaction
 from app.observability import tracing
 from app.operations import OperationError, dumps, journey, operating
 
 TAG = "app"
 NOT_FILES = ("*.db", "*.db-*", ".backup*", "static")  # of DATA_DIR: databases are dumped, releases bring static files
-UNSET = """RESTIC_REPOSITORY and RESTIC_PASSWORD must both be set: a folder or URL of restic's, and a long random text.
-Keep a copy of the password apart from the backups: without it nobody can read them"""
-EXPLAINED = {
-    "wrong password": "RESTIC_PASSWORD is not the one this repository was made with; without that nobody can read it",
-    "Is there a repository": "there is no repository at RESTIC_REPOSITORY yet; `flask backup create` makes one",
-    "no space left": "the disk is full; nothing older was touched",
-}
+EXPLAINED = read_table(__file__, "backup.toml")  # what restic says, and what to do about it
 
 
 def _restic(*arguments: str, cwd: Path | None = None) -> str:
     repository, password = settings().restic_repository, settings().restic_password.get_secret_value()
     if not repository or not password:
-        raise OperationError(UNSET)
+        raise OperationError(EXPLAINED["unset"])
     if cwd and ":" not in repository:
         repository = str(Path(repository).absolute())
     environment = os.environ | {"RESTIC_REPOSITORY": repository, "RESTIC_PASSWORD": password}
@@ -56,6 +48,11 @@ def _restic(*arguments: str, cwd: Path | None = None) -> str:
         return dumps.run("restic", "--no-cache", *arguments, cwd=cwd, environment=environment)
     except OperationError as error:
         raise next((OperationError(fix) for sign, fix in EXPLAINED.items() if sign in str(error)), error) from error
+
+
+def _unlocked(*arguments: str) -> str:
+    _restic("unlock")  # what a killed process has left; a lock in use stays
+    return _restic(*arguments)
 
 
 @contextmanager
@@ -95,7 +92,7 @@ def create() -> str:
     """Make a backup, then let go of those that RESTIC_KEEP does not keep; returns the snapshot's id."""
     started = time.monotonic()
     try:
-        _restic("unlock")  # what a killed process has left; a lock in use stays
+        _restic("unlock")
     except OperationError as error:
         if "no repository" not in str(error):
             raise
@@ -114,8 +111,7 @@ def create() -> str:
 
 def snapshots() -> list[dict[str, Any]]:
     """The backups that are kept, as restic describes them."""
-    found: list[dict[str, Any]] = json.loads(_restic("snapshots", "--tag", TAG, "--json"))
-    return found
+    return list(json.loads(_unlocked("snapshots", "--tag", TAG, "--json")))
 
 
 def last(what: str = "backup") -> datetime | None:
@@ -126,14 +122,14 @@ def last(what: str = "backup") -> datetime | None:
 
 def verify() -> None:
     """Read the whole repository and check every byte; raises OperationError when any is wrong."""
-    _restic("check", "--read-data")
+    _unlocked("check", "--read-data")
 
 
 @contextmanager
 def _fetched(snapshot: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The folder of a backup, and its manifest, whose file hashes are compared."""
     with _folder() as folder:
-        _restic("restore", snapshot, "--tag", TAG, "--target", str(folder))
+        _unlocked("restore", snapshot, "--tag", TAG, "--target", str(folder))
         manifest = json.loads((folder / "manifest.json").read_text())
         _must_equal(manifest["files"], _file_hashes(folder / "files"), "files")
         yield folder, manifest
@@ -155,12 +151,9 @@ def restore(snapshot: str, overwrite: bool) -> None:
 
 
 def _holds_data() -> bool:
-    try:
-        with reading() as session:
-            if session.scalar(text("SELECT 1 FROM users LIMIT 1")):
-                return True
-    except SQLAlchemyError:
-        pass  # there is no such table, or no such database: nothing to lose
+    with suppress(exc.SQLAlchemyError), reading() as session:  # no such table, or no such database: nothing to lose
+        if session.scalar(text("SELECT 1 FROM users LIMIT 1")):
+            return True
     folder = settings().data_dir.absolute()
     names = [path.name for path in folder.glob("*")]
     return bool(set(names) - _not_files(str(folder), names))
@@ -191,7 +184,7 @@ def drill(snapshot: str) -> dict[str, float]:
     return times
 
 
-def _given_to(session: Session, user_id: UUID) -> tuple[str, str]:
+def _given_to(session: orm.Session, user_id: UUID) -> tuple[str, str]:
     """Give the newest conversation, or a new one if there is none, to a user; its page, and what that shows."""
     kept = select(Conversation).where(Conversation.deleted_at.is_(None), Conversation.head_id.is_not(None))
     conversation = session.scalar(kept.order_by(Conversation.updated_at.desc()).limit(1))

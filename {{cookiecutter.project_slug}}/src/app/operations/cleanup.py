@@ -1,24 +1,22 @@
 """``flask cleanup`` and its daily job: what nobody needs any more is deleted, in small batches with pauses."""
 
-import logging
 import time
 from datetime import timedelta
 from typing import Any
 
 import click
+from flask import current_app
 from sqlalchemy import ColumnElement, delete, func, select
 
 from app import assets, jobs
 from app.accounts.models import UserSession
 from app.chat import runs
 from app.chat.models import Conversation, Run
-from app.config import Settings
-from app.config import current as settings
+from app.config import Settings, settings
 from app.database import now, reading, transaction
 from app.observability import metrics, tracing
 from app.operations import operating
 
-logger = logging.getLogger(__name__)
 # A batch holds its locks for less time than anyone notices, and leaves the database to others for longer.
 BATCH_SECONDS, MOST_ROWS, REST = 0.05, 2_000, 3
 KEEP_ASSETS = timedelta(days=30)  # longer than a page stays open
@@ -41,7 +39,7 @@ def clean(dry_run: bool = False) -> dict[str, int]:
     act = _count if dry_run else _delete
     report = {name: act(model, condition) for name, (model, condition) in expired(settings()).items()}
     report["files of old releases"] = 0 if dry_run else assets.forget(KEEP_ASSETS)
-    logger.info("cleaned up: %s", report)
+    current_app.logger.info("cleaned up: %s", report)
     for name, rows in report.items():
         metrics.add("app.cleanup.rows", 0 if dry_run else rows, what=name)
     return report

@@ -28,7 +28,10 @@ def run(*command: str, cwd: Path | None = None, environment: dict[str, str] | No
         fix = "apt-get install restic postgresql-client, or brew install restic libpq; see https://restic.net"
         raise OperationError(f"{command[0]} is not installed: {fix}") from None
     if done.returncode:
-        raise OperationError(f"{command[0]} failed: {' '.join(done.stderr.split()[-60:])}")
+        said = done.stderr.split()
+        raise OperationError(
+            f"{command[0]} failed: {' '.join(said if len(said) < 100 else [*said[:40], '...', *said[-60:]])}"
+        )
     return done.stdout
 
 

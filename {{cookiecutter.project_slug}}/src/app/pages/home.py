@@ -1,7 +1,6 @@
 """The public front page."""
 
 from flask import Blueprint, render_template
-from flask.typing import ResponseReturnValue
 
 from app.security.access import PUBLIC, Route
 
@@ -10,5 +9,5 @@ ACCESS = (Route("home.index", "GET", PUBLIC),)
 
 
 @bp.get("/")
-def index() -> ResponseReturnValue:
+def index() -> str:
     return render_template("pages/home.html")

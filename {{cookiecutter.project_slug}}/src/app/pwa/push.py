@@ -8,7 +8,6 @@ import json
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,11 +20,10 @@ from sqlalchemy import ForeignKey, String, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app import jobs
-from app.accounts import own_data
+from app.accounts import own_data, sessions
 from app.accounts.models import User, UserSession
-from app.accounts.sessions import is_alive
-from app.config import current as settings
-from app.database import Model, db, now, reading, transaction
+from app.config import settings
+from app.database import Created, Model, db, reading, transaction
 from app.observability import metrics
 
 KEEP_SECONDS = 12 * 3600  # how long a push service tries to reach a device that is switched off
@@ -33,7 +31,7 @@ PATIENCE = 5  # seconds for a push service to answer
 GONE = (404, 410)
 
 
-class PushSubscription(Model):
+class PushSubscription(Created, Model):
     """How one signed-in device is told; *with_title* lets the conversation's title leave this server, encrypted."""
 
     __tablename__ = "push_subscriptions"
@@ -43,7 +41,6 @@ class PushSubscription(Model):
     p256dh: Mapped[str] = mapped_column(String(100))
     auth: Mapped[str] = mapped_column(String(40))
     with_title: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 def _of_a_push_service(endpoint: str) -> str:
@@ -83,7 +80,7 @@ def unsubscribe(user_id: UUID, session_id: UUID) -> bool:
 def devices(session: Session, user_id: UUID) -> Sequence[tuple[PushSubscription, UserSession]]:
     """A user's living sessions that want to be told."""
     query = select(PushSubscription, UserSession).join(UserSession, UserSession.id == PushSubscription.session_id)
-    living = query.where(UserSession.user_id == user_id, is_alive(settings()))
+    living = query.where(UserSession.user_id == user_id, sessions.is_alive(settings()))
     return [(row[0], row[1]) for row in session.execute(living)]
 
 

@@ -4,17 +4,15 @@ A route that is not in the table answers 404, and the test-suite fails. A page o
 module attribute ``ACCESS`` (see ``pages/``).
 """
 
-import tomllib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
+from collections.abc import Iterable
+from typing import NamedTuple, cast
 
 from flask import Flask, abort, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue, RouteCallable
 from flask_login import current_user
 from werkzeug.exceptions import Unauthorized
 
+from app.config import read_table
 from app.errors import wants_html
 from app.security.bodies import FORMS
 from app.security.limits import account, client
@@ -23,9 +21,8 @@ PUBLIC, SIGNED_IN, OWNER, ADMIN, NOBODY = "public", "signed in", "owner", "admin
 READS, WRITES = "reads", "writes"
 
 
-@dataclass(frozen=True)
-class Route:
-    """One row, as ``access.toml`` explains it; only *json* routes take JSON bodies."""
+class Route(NamedTuple):
+    """One row, as ``access.toml`` explains it."""
 
     endpoint: str
     method: str
@@ -33,15 +30,6 @@ class Route:
     mode: str = READS
     limit: str | None = None
     account_limit: str | None = None
-    json: bool = False
-
-
-def rows() -> Iterator[Route]:
-    """The rows of ``access.toml``."""
-    file = tomllib.loads(Path(__file__).with_name("access.toml").read_text("utf-8"))
-    for route, columns in file["routes"].items():
-        endpoint, method = route.split()
-        yield Route(endpoint, method, **{name: file["limits"].get(value, value) for name, value in columns.items()})
 
 
 def register(app: Flask, rows: Iterable[Route]) -> None:
@@ -51,8 +39,7 @@ def register(app: Flask, rows: Iterable[Route]) -> None:
 
 def table() -> dict[tuple[str, str], Route]:
     """The rows of the current application by endpoint and method."""
-    rows: dict[tuple[str, str], Route] = current_app.extensions["access"]
-    return rows
+    return cast("dict[tuple[str, str], Route]", current_app.extensions["access"])
 
 
 def _guard() -> ResponseReturnValue | None:
@@ -61,7 +48,7 @@ def _guard() -> ResponseReturnValue | None:
     route = table().get((request.endpoint, "GET" if request.method == "HEAD" else request.method))
     if route is None or route.who == NOBODY:
         abort(404)
-    if request.mimetype not in FORMS and not (route.json and request.is_json):
+    if request.mimetype not in FORMS:
         abort(415)
     g.reads_only = route.mode == READS
     if route.who != PUBLIC and not current_user.is_authenticated:
@@ -80,10 +67,14 @@ def init_app(app: Flask) -> None:
 
 def seal(app: Flask) -> None:
     """Read the table and put its limits on the view functions; called when every blueprint is registered."""
-    here = [row for row in rows() if row.endpoint in app.view_functions]
-    register(app, [*here, *app.extensions["access"].values()])
+    file, rows = read_table(__file__, "access.toml"), app.extensions["access"]
+    for route, columns in file["routes"].items():
+        endpoint, method = route.split()
+        row = Route(endpoint, method, **{name: file["limits"].get(value, value) for name, value in columns.items()})
+        if endpoint in app.view_functions:
+            rows.setdefault((endpoint, method), row)
     limiter = app.extensions["limits"]
-    for route in app.extensions["access"].values():
+    for route in rows.values():
         for limit, key in ((route.account_limit, account), (route.limit, client)):
             if limit and route.endpoint in app.view_functions:
                 view = app.view_functions[route.endpoint]

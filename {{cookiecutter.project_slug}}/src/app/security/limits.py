@@ -6,7 +6,6 @@ is not locked out by an attacker: a browser that has signed in before, or has fo
 """
 
 import hashlib
-import logging
 import math
 import secrets
 import time
@@ -20,7 +19,6 @@ from flask_login import current_user
 from app.errors import Problem, answer
 
 REDIS_TIMEOUTS: Any = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5}  # seconds
-logger = logging.getLogger(__name__)
 # Registered with IANA by the RateLimit fields' draft (draft-ietf-httpapi-ratelimit-headers).
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 SECOND_FACTOR = ("security.two_factor_token_validation", "security.mf_recovery")
@@ -69,12 +67,9 @@ def know_device(email: str) -> None:
 
 def _refuse(limit: RequestLimit) -> Response:
     seconds = max(1, math.ceil(limit.reset_at - time.time()))
-    detail = f"Too many requests; please wait {_span(seconds)}."
+    span = f"{seconds} seconds" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
+    detail = f"Too many requests; please wait {span}."
     return answer(Problem(429, QUOTA_EXCEEDED, detail, seconds, violated_policies=[_policy(limit)]))
-
-
-def _span(seconds: int) -> str:
-    return f"{seconds} seconds" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
 
 
 def _policy(limit: RequestLimit) -> str:
@@ -89,7 +84,7 @@ def _announce(response: Response) -> Response:
         tightest = min(limits, key=lambda limit: limit.remaining)
         left, seconds = tightest.remaining, max(0, math.ceil(tightest.reset_at - time.time()))
     except Exception as error:
-        logger.warning("the store of limits does not answer: %s", type(error).__name__)
+        current_app.logger.warning("the store of limits does not answer: %s", type(error).__name__)
         return response
     policies = (f'"{_policy(limit)}";q={limit.limit.amount};w={limit.limit.get_expiry()}' for limit in limits)
     response.headers["RateLimit-Policy"] = ", ".join(policies)

@@ -6,26 +6,20 @@ are good for here; then markdown-it renders without raw HTML, images or referenc
 
 import re
 from itertools import pairwise
+from typing import Any
 
 import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-TAGS = set(
-    "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul".split()
-)
-ATTRIBUTES = {"a": {"href", "title"}, "code": {"class"}, "span": {"class"}, "ol": {"start"}}
-SCHEMES = {"http", "https", "mailto"}
+from app.config import read_table
+
+ALLOWED = read_table(__file__, "markdown.toml")
+ATTRIBUTES = {tag: set(names) for tag, names in ALLOWED["attributes"].items()}
 MAY_GO_ON = ("bullet_list_open", "ordered_list_open", "code_block")
 ABSOLUTE = re.compile(r"(https?://|mailto:)[^/]", re.IGNORECASE)
 CLASSES = {"code": re.compile(r"language-[\w+#.-]{1,40}"), "span": re.compile(r"hl-[a-z][a-z0-9]{0,2}")}
-# Highlighting runs regular expressions over untrusted text: a short list of lexers, and only on code of some length.
-LANGUAGES = set(
-    "bash c c++ cpp csharp css diff dockerfile go html ini java javascript js json jsx kotlin lua makefile markdown md "
-    "php py python r ruby rust sh sql swift toml ts tsx typescript xml yaml yml".split()
-)
-MOST_HIGHLIGHTED = 20_000  # characters
 # Controls but tab and newline; format characters (zero width, bidirectional overrides, Unicode tags, soft hyphen),
 # variation selectors beyond the emoji ones, surrogates, private use, noncharacters. The zero-width joiner and
 # non-joiner stay: emoji and Persian need them.
@@ -48,7 +42,7 @@ def _image_as_text(self: object, tokens: list[Token], index: int, options: objec
 
 def _highlight(code: str, language: str, attributes: str) -> str:
     # Spans with class names; an empty string leaves the code as it is.
-    if language.lower() not in LANGUAGES or len(code) > MOST_HIGHLIGHTED:
+    if language.lower() not in ALLOWED["languages"].split() or len(code) > ALLOWED["most_highlighted"]:
         return ""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
@@ -58,9 +52,8 @@ def _highlight(code: str, language: str, attributes: str) -> str:
     return str(highlight(code, lexer, HtmlFormatter(nowrap=True, classprefix="hl-")))
 
 
-_parser = MarkdownIt("js-default", {"html": False, "linkify": False, "highlight": _highlight}).disable(
-    ["reference", "html_block", "html_inline"]
-)
+_parser = MarkdownIt("js-default", {"html": False, "linkify": False, "highlight": _highlight})
+_parser.disable(["reference", "html_block", "html_inline"])
 _parser.add_render_rule("image", _image_as_text)
 
 
@@ -72,8 +65,8 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
     return value
 
 
-_cleaner = nh3.Cleaner(tags=TAGS, attributes=ATTRIBUTES, attribute_filter=_attribute, url_schemes=SCHEMES,
-                       link_rel="noopener noreferrer nofollow")  # fmt: skip
+_kept: Any = {"tags": set(ALLOWED["tags"].split()), "attributes": ATTRIBUTES, "url_schemes": set(ALLOWED["schemes"])}
+_cleaner = nh3.Cleaner(**_kept, attribute_filter=_attribute, link_rel="noopener noreferrer nofollow")
 
 
 def _sanitise(html: str) -> Markup:
@@ -128,9 +121,8 @@ def split_blocks(text: str) -> tuple[list[Markup], str]:
     lines = text.split("\n")
     if starts and _ended_by_blank_line(tokens[starts[-1]], lines):
         starts.append(len(tokens))
-    blocks = [
-        _sanitise(_parser.renderer.render(tokens[begin:end], _parser.options, env)) for begin, end in pairwise(starts)
-    ]
+    pieces = (_parser.renderer.render(tokens[begin:end], _parser.options, env) for begin, end in pairwise(starts))
+    blocks = [*map(_sanitise, pieces)]
     if not blocks:
         return [], text
     all_closed = starts[-1] == len(tokens)

@@ -122,7 +122,7 @@ def test_one_broken_byte_is_found(app: Flask, ada: Visitor, tmp_path: Path, flas
     pack.write_bytes(pack.read_bytes()[:-40] + bytes(40))
     found = flask_backup("verify")
     assert found.exit_code == 1
-    assert "restic failed" in found.output
+    assert "the repository is damaged" in found.output
 
 
 def test_failures_say_what_to_do(flask_backup: Flasks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

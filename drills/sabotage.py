@@ -38,6 +38,7 @@ from app.operations import operating
 with operating():
     jobs.queue().put("load-test", {"at": now(), "users": "1", "seconds": "1"})
 """
+APPENDS = "servers {\n  trusted_proxies static 127.0.0.1/32\n }"  # to X-Forwarded-For, as most proxies do
 Changes = dict[str, str]
 
 
@@ -133,7 +134,8 @@ class Deployment:
             self.lab.stop(self.caddy)
         pem = self.lab.folder / f"{pair}.pem"
         (self.lab.folder / "Caddyfile").write_text(
-            f"{{\n admin off\n auto_https off\n}}\nhttps://:{port} {{\n bind 127.0.0.1\n tls {pem} {pem}\n {before}\n"
+            f"{{\n admin off\n auto_https off\n {APPENDS}\n}}\n"
+            f"https://:{port} {{\n bind 127.0.0.1\n tls {pem} {pem}\n {before}\n"
             f" reverse_proxy 127.0.0.1:{self.port} {{\n  {upstream}\n }}\n}}\n"
             f"http://:{HTTP} {{\n bind 127.0.0.1\n {plain}\n}}\n"
         )

@@ -68,6 +68,15 @@ def test_a_file_that_nothing_uses_is_noticed(default_render: Path, tmp_path: Pat
     assert sorted(unused(tmp_path)) == ["forgotten.sh", "src/app/orphaned_module.py"]
 
 
+def test_every_module_that_a_script_imports_is_there(default_render: Path) -> None:
+    folder = default_render / "src/app/static/js"
+    imported = {
+        name for path in folder.glob("*.js") for name in re.findall(r'"app/([\w-]+\.js)"', path.read_text("utf-8"))
+    }
+    assert len(imported) > 5
+    assert imported <= {path.name for path in folder.glob("*.js")}
+
+
 def test_what_belongs_to_the_template_alone_is_not_rendered(default_render: Path) -> None:
     for word in ("cookiecutter.json", "make drills", "make mutations", "make bump", "make bench"):
         named = subprocess.run(

@@ -116,6 +116,15 @@ def test_every_choice_makes_a_difference(tmp_path: Path, name: str) -> None:
     assert len(contents) == len(renders)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [("MIT", "MIT License"), ("BSD-3-Clause", "Redistribution and use"), ("Apache-2.0", "Apache License"),
+     ("Proprietary", "All rights reserved")],
+)  # fmt: skip
+def test_the_license_is_the_one_that_was_chosen(render: Render, chosen: str, words: str) -> None:
+    assert words in (render(license=chosen) / "LICENSE").read_text("utf-8")
+
+
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_names_render_and_are_read_as_they_were_written(render: Render, text: str) -> None:
     project = render(project_name=text, description=text, author_name=text)

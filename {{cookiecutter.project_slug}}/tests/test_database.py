@@ -8,6 +8,8 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from live import ROOT
+from mako.template import Template
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 from support import MakeApp, Visitor
@@ -26,6 +28,15 @@ def test_every_migration_can_be_undone_and_done_again(app: Flask) -> None:
         app.extensions["alembic"].downgrade("base")
         app.extensions["alembic"].upgrade()
         assert app.extensions["alembic"].compare_metadata() == []
+
+
+def test_a_revision_that_only_merges_can_be_written() -> None:
+    template = Template(filename=str(ROOT / "src/app/migrations/script.py.mako"))  # noqa: S702
+    written = template.render(
+        message="Merge", up_revision="3", down_revision=("1", "2"), branch_labels=None, depends_on=None
+    )
+    assert "down_revision = ('1', '2')" in written
+    compile(written, "merge.py", "exec")
 
 
 def test_ids_are_version_7_unique_and_in_order() -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
 import uuid
+from contextlib import closing
 
+from live import ROOT, LiveServer
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from support import PASSWORD
 
 from app.chat.demo_model import number_word
 
 NUMBERS = [number_word(number) for number in range(1, 201)]
+OPERATORS = ["admin/activity", "admin/readiness"]
 
 
 def sign_up(context: BrowserContext, url: str) -> Page:
@@ -20,6 +26,15 @@ def sign_up(context: BrowserContext, url: str) -> Page:
     page.get_by_role("button", name="Create account").click()
     page.wait_for_url("**/chat")
     return page
+
+
+def become_operator(server: LiveServer) -> None:
+    """Make who signed up last an administrator, with a result of ``flask ready`` to look at."""
+    with closing(sqlite3.connect(server.folder / "app.db")) as database, database:
+        database.execute("UPDATE users SET is_admin = 1 WHERE rowid = (SELECT max(rowid) FROM users)")
+    command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py"), "ready", "--stage", "pre"]
+    asked = subprocess.run(command, cwd=server.folder, env=server.environment, capture_output=True, text=True)  # noqa: PLW1510
+    assert "secret-key" in asked.stdout, asked.stderr
 
 
 def ask(page: Page, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from browsing import finished, focus, sign_up
+from browsing import OPERATORS, become_operator, finished, focus, sign_up
 from live import LiveServer
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from support import PASSWORD
@@ -48,6 +48,10 @@ def test_no_page_has_findings(person: BrowserContext, server: LiveServer) -> Non
     for name in PRIVATE:
         page.goto(f"{server.url}/{name}")
         assert page.url.endswith(name), page.url
+        assert findings(page) == [], name
+    become_operator(server)
+    for name in OPERATORS:
+        page.goto(f"{server.url}/{name}")
         assert findings(page) == [], name
 
 

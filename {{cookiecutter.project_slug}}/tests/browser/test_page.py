@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from browsing import NUMBERS, ask, finished, focus, shown, sign_up
+from browsing import NUMBERS, OPERATORS, ask, become_operator, finished, focus, shown, sign_up
 from live import LiveServer
 from looks import looks_right
 from playwright.sync_api import BrowserContext, expect
@@ -63,6 +63,10 @@ def test_no_page_overflows_in_either_scheme(
     looks_right(page, f"chat-{scheme}-{width}")
     page.goto(f"{server.url}/account/sessions")
     looks_right(page, f"devices-{scheme}-{width}")
+    become_operator(server)
+    for name in OPERATORS:
+        page.goto(f"{server.url}/{name}")
+        looks_right(page, f"{name.split('/')[1]}-{scheme}-{width}")
 
 
 def test_without_javascript_one_can_ask_and_read(new_context: NewContext, server: LiveServer) -> None:

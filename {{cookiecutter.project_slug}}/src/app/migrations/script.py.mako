@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-% if "database." in f"{upgrades}{downgrades}":
+% if "database." in (upgrades or "") + (downgrades or ""):
 
 from app import database
 % endif

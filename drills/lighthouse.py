@@ -45,14 +45,15 @@ finally:
 """
 
 
-def run(*command: str, cwd: Path, **environment: str) -> str:
-    """Standard output of a command that must succeed."""
-    done = subprocess.run(
-        command, cwd=cwd, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(command[:4])} failed:\n{done.stdout[-3000:]}")
-    return done.stdout
+def run(*command: str, cwd: Path, attempts: int = 1, **environment: str) -> str:
+    """Standard output of a command that must succeed, at the last of its attempts at least."""
+    for _ in range(attempts):
+        done = subprocess.run(
+            command, cwd=cwd, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode == 0:
+            return done.stdout
+    sys.exit(f"{' '.join(command[:4])} failed:\n{done.stdout[-3000:]}")
 
 
 def lighthouse(tools: Path, url: str, cookie: str) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def lighthouse(tools: Path, url: str, cookie: str) -> dict[str, Any]:
         f"--chrome-flags={FLAGS}",
         f"--extra-headers={headers}",
         cwd=tools,
+        attempts=3,  # it says so itself when the browser's trace is not usable: "Please run Lighthouse again"
         CHROME_PATH=shutil.which("chromium") or shutil.which("google-chrome") or "",
     )
     result: dict[str, Any] = json.loads(report)

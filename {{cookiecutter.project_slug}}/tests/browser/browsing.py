@@ -15,6 +15,7 @@ from support import PASSWORD
 from app.chat.demo_model import number_word
 
 NUMBERS = [number_word(number) for number in range(1, 201)]
+ACCOUNT = ["account/settings", "account/password", "account/email", "account/two-factor", "account/delete"]
 OPERATORS = ["admin/activity", "admin/readiness"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from browsing import NUMBERS, OPERATORS, ask, become_operator, finished, focus, shown, sign_up
+from browsing import ACCOUNT, NUMBERS, OPERATORS, ask, become_operator, finished, focus, shown, sign_up
 from live import LiveServer
 from looks import looks_right
 from playwright.sync_api import BrowserContext, expect
@@ -61,11 +61,9 @@ def test_no_page_overflows_in_either_scheme(
     ask(page, "What can you do? " + "Averyveryverylongword" * 8)
     finished(page)
     looks_right(page, f"chat-{scheme}-{width}")
-    page.goto(f"{server.url}/account/sessions")
-    looks_right(page, f"devices-{scheme}-{width}")
     become_operator(server)
-    for name in OPERATORS:
-        page.goto(f"{server.url}/{name}")
+    for name in (*ACCOUNT, *OPERATORS):
+        assert page.goto(f"{server.url}/{name}").ok
         looks_right(page, f"{name.split('/')[1]}-{scheme}-{width}")
 
 

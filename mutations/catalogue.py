@@ -60,7 +60,8 @@ S1 = [
              'for key in ("_flashes",):', f"{ACCOUNTS} -k token_of_before"),
 ]  # fmt: skip
 S2 = [
-    Mutation("limit-per-account", "security/access.py", "(route.account_limit, account), ", "", f"{LIMITS} -k one_account"),
+    Mutation("limit-per-account", "security/access.py", "((route.account_limit, account), ", "((None, None), ",
+             f"{LIMITS} -k one_account"),
     Mutation("limit-per-client", "security/access.py", ", (route.limit, client)):", ",):", f"{LIMITS} -k many_accounts"),
     Mutation("limit-ipv6-network", "security/limits.py", " >> 64 << 64", "", f"{LIMITS} -k 'customer or many_accounts'"),
     Mutation("limit-spelling-of-an-address", "security/limits.py", "email.casefold()", "email", f"{LIMITS} -k one_account"),

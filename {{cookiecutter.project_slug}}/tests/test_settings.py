@@ -46,7 +46,7 @@ def test_production_is_the_default_and_refuses_everything_at_once(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    "key", ["", "tiny", "a" * 64, "abababababababababababababababababababab", "please-change-me-kT8x-Qz3vLw9pR2mYb7n"]
+    "key", ["", "tiny", "kT8x-Qz3vLw9pR2mYb7n", "a" * 64, "ab" * 20, "please-change-me-kT8x-Qz3vLw9pR2mYb7n"]
 )
 def test_a_weak_key_is_refused(production: pytest.MonkeyPatch, key: str) -> None:
     production.setenv("SECRET_KEY", key)

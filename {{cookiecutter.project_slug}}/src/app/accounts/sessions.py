@@ -40,7 +40,7 @@ def load_user(token: str) -> User | None:
     # A route that writes would hold the reader's connection beside the writer's until its end, and exhaust the pool.
     with nullcontext(db.session) if g.get("reads_only") else reading() as reader:
         row = reader.scalar(query)
-    if row is None or not row.user.active:
+    if row is None:
         return None
     user = db.session.merge(row.user, load=False)
     g.session_id = row.id

@@ -127,7 +127,8 @@ def test_questions_are_shown_as_text(ada: Visitor, scripted: ScriptedModel) -> N
     asked = ada.ask("<img src=x onerror=alert(1)> **not bold** \u202egnp")
     asked.page()
     page = ada.get(asked.conversation).text
-    assert "&lt;img src=x onerror=alert(1)&gt; **not bold** gnp" in page
+    assert "&lt;img src=x onerror=alert(1)&gt; **not bold** gnp</div>" in page
+    assert "<img src=x" not in page
 
 
 def test_the_model_is_told_the_earlier_turns(ada: Visitor, scripted: ScriptedModel) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
 from mails import Outbox, Secure
-from support import PAGE, is_in, sign_in, sign_up, work_off
+from support import PAGE, PASSWORD, is_in, sign_in, sign_up, work_off
 
 from app.database import now
+from app.security.access import EVEN_SECONDS
 
 
 def test_signing_up_in_production_says_the_same_whether_or_not_the_account_exists(
@@ -52,17 +54,16 @@ def test_signing_in_with_an_unknown_address_and_a_wrong_password_look_alike(prod
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
-def test_a_forgotten_password_takes_as_long_for_an_account_as_for_none(
-    production: Flask, outbox: Outbox, email: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("path", ["/login", "/register", "/reset", "/confirm"])
+def test_an_answer_takes_as_long_for_an_account_as_for_none(
+    production: Flask, outbox: Outbox, path: str, email: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada = Secure(production)
     sign_up(ada)
-    hashed: list[str] = []
-    context = production.extensions["security"].pwd_context
-    real = context.hash
-    monkeypatch.setattr(context, "hash", lambda secret, **options: hashed.append(secret) or real(secret, **options))
-    ada.post("/reset", PAGE, email=email)
-    assert len(hashed) == 1
+    waited: list[float] = []
+    monkeypatch.setattr("app.security.access.time", SimpleNamespace(monotonic=lambda: 7.0, sleep=waited.append))
+    ada.post(path, PAGE, email=email, **({"password": PASSWORD} if path in ("/login", "/register") else {}))
+    assert max(waited) == pytest.approx(EVEN_SECONDS)
 
 
 def test_a_mail_server_that_is_down_shows_to_nobody_and_the_mail_is_sent_later(

@@ -4,8 +4,7 @@ from typing import Any
 
 from flask import Flask, request
 from flask_login import current_user
-from flask_security import FormInfo, hash_password
-from flask_security.signals import reset_password_instructions_sent
+from flask_security import FormInfo
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, RadioField, StringField, ValidationError
 
@@ -43,13 +42,7 @@ class Strict:
         return bool(super().validate(**kwargs))  # type: ignore[misc]
 
 
-def _as_long_as_for_nobody(*_: Any, **__: Any) -> None:
-    """The library hashes a password where there is no account to mail, since sending takes long; ours is queued."""
-    hash_password("not-a-password")
-
-
 def init_app(app: Flask) -> None:
-    reset_password_instructions_sent.connect(_as_long_as_for_nobody)
     security = app.extensions["security"]
     for name, info in list(security.forms.items()):
         if info.cls:

@@ -45,7 +45,7 @@ def find(session: orm.Session, user_id: UUID, wanted: str, most: int = 30) -> li
     found = text(f"SELECT message_id AS id FROM message_search WHERE {condition}").columns(Message.id).subquery()  # noqa: S608
     hit = select(Conversation.id, Conversation.title, Message.id, Message.role, Message.created_at, Message.text)
     hit = hit.join(Conversation, Message.conversation_id == Conversation.id)
-    hit = hit.where(Message.id.in_(select(found.c.id)), Message.user_id == user_id, Conversation.deleted_at.is_(None))
+    hit = hit.where(Message.id.in_(select(found.c.id)), Conversation.deleted_at.is_(None))
     rows: Any = session.execute(hit.order_by(Message.id.desc()).limit(most), {"match": match, "user_id": user_id})
     return [Hit._make((*row[:5], _excerpt(row.text, words))) for row in rows]
 

@@ -4,21 +4,24 @@ A route that is not in the table answers 404, and the test-suite fails. A page o
 module attribute ``ACCESS`` (see ``pages/``).
 """
 
+import time
 from collections.abc import Iterable
 from typing import NamedTuple, cast
 
-from flask import Flask, abort, current_app, g, redirect, request, url_for
+from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue, RouteCallable
 from flask_login import current_user
 from werkzeug.exceptions import Unauthorized
 
-from app.config import read_table
+from app.config import read_table, settings
 from app.errors import wants_html
 from app.security.bodies import FORMS
 from app.security.limits import account, client
 
 PUBLIC, SIGNED_IN, OWNER, ADMIN, NOBODY = "public", "signed in", "owner", "admin", "nobody"
 READS, WRITES = "reads", "writes"
+# Every answer to an attempt at an account takes this long: how long its work took would tell whether there is one.
+EVEN_SECONDS = 0.1
 
 
 class Route(NamedTuple):
@@ -51,6 +54,7 @@ def _guard() -> ResponseReturnValue | None:
     if request.mimetype not in FORMS:
         abort(415)
     g.reads_only = route.mode == READS
+    g.answer_at = time.monotonic() + EVEN_SECONDS if route.account_limit and not settings().development else 0.0
     if route.who != PUBLIC and not current_user.is_authenticated:
         if wants_html() and request.method == "GET":
             return redirect(url_for("security.login", next=request.full_path.rstrip("?")))
@@ -60,9 +64,16 @@ def _guard() -> ResponseReturnValue | None:
     return None
 
 
+def _evenly(response: Response) -> Response:
+    if response.status_code != 429:
+        time.sleep(max(0.0, g.get("answer_at", 0.0) - time.monotonic()))
+    return response
+
+
 def init_app(app: Flask) -> None:
     app.extensions["access"] = {}
     app.before_request(_guard)
+    app.after_request(_evenly)
 
 
 def seal(app: Flask) -> None:

@@ -36,8 +36,10 @@ loglevel = "info" if settings.development else "warning"  # which tells where it
 
 
 def pre_request(worker, req):
-    """A stream's connection ends with it; a proxy that was not told would send its next request there."""
-    if any(name == "ACCEPT" and "text/event-stream" in value for name, value in req.headers):
+    """A stream's connection ends with it, and one of a large body that is refused unread is closed; a proxy that was
+    not told would send its next request there."""
+    large = any(name == "CONTENT-LENGTH" and len(value) > len("9999") for name, value in req.headers)
+    if large or req.path.endswith("/events"):
         req.force_close()
 
 

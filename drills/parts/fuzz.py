@@ -211,7 +211,7 @@ def main() -> None:
         sent = sum((person.sent for person in people), Counter())
         before = memory(served)
         crashed = served.visitor().ask("/holes/crash").status
-        for _ in range(50):
+        for _ in range(100):
             served.visitor().ask("/holes/leak")
         leaked, own = memory(served) - before, served.faults(own=True)
         every = {(route.endpoint, route.method) for route in people[0].routes}
@@ -228,7 +228,7 @@ def main() -> None:
         ("memory of the worker (PSS, MB) after requests", ", ".join(f"{n}: {size:.1f}" for n, size in figures)),
         ("growth", f"{grown:+.1%}, at most {MOST_GROWTH:.0%}"),
         ("own holes: crash", f"status {crashed}, in the log {len(own)}"),
-        ("own holes: 50 leaks of 4 MB", f"{leaked:+.1f} MB"),
+        ("own holes: 100 leaks of 4 MB", f"{leaked:+.1f} MB"),
     )
     if "-v" in sys.argv:
         print("never said yes:", sorted(every - good))

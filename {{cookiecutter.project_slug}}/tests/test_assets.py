@@ -110,7 +110,11 @@ def test_during_a_deployment_any_process_serves_the_files_of_both_releases(make_
     assert this.get(url).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["../app.db", "..%2fapp.db", "js/%2e%2e/%2e%2e/app.0123456789ab.db", "manifest.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["../app.db", "..%2fapp.db", "js/%2e%2e/%2e%2e/app.0123456789ab.db", "manifest.json"]
+    + [f"{'x' * 300}.0123456789ab.js", f"{'%C5%81' * 150}.0123456789ab.js"],
+)
 def test_nothing_else_of_the_data_folder_is_served(app: Flask, ada: Visitor, name: str) -> None:
     app.extensions["assets"].publish()
     assert ada.get(f"/static/{name}").status_code == 404

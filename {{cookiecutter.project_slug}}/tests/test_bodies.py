@@ -58,6 +58,12 @@ def test_a_referrer_that_is_none_is_refused(ada: Visitor) -> None:
     assert ada.client.post("/logout", headers=told, base_url="https://localhost").status_code == 400
 
 
+@pytest.mark.parametrize("place", ["args", "form"])
+def test_a_place_to_go_next_that_is_none_is_refused(app: Flask, place: str) -> None:
+    url, form = ("/login?next=https://[", {}) if place == "args" else ("/login", {"next": "https://["})
+    assert Visitor(app).post(url, **form).status_code == 400
+
+
 def test_unknown_fields_are_refused_by_name(app: Flask, ada: Visitor) -> None:
     refused = ada.post("/chat", text="Hello?", client_key=str(uuid.uuid4()), user_id="1")
     assert refused.status_code == 422

@@ -133,10 +133,11 @@ HOSTILE = "Look:\n\n![x](https://evil.example/?q=1) <img src=x onerror=alert(1)>
 
 
 def test_a_conversation_is_exported_as_markdown_and_json(ada: Visitor, scripted: ScriptedModel) -> None:
-    asked = talk(ada, scripted, "Show <b>me</b>: a/b", HOSTILE)
+    asked = talk(ada, scripted, "Show <b>me</b>: Ł/b", HOSTILE)
     response = ada.get(f"{asked.conversation}/export")
     assert response.mimetype == "text/markdown"
-    assert response.headers["Content-Disposition"] == "attachment; filename=Show-b-me-b-a-b.md"
+    # Servers refuse a header that is not Latin-1.
+    assert response.headers["Content-Disposition"] == "attachment; filename*=UTF-8''Show-b-me-b-%C5%81-b.md"
     assert "## You" in response.text
     assert active(response.text) == []
     whole = json.loads(ada.get(f"{asked.conversation}/export?format=json").text)

@@ -146,7 +146,7 @@ def test_a_stream_keeps_session_check_limits_and_headers(serve: Serve) -> None:
     answer = ada.ask("count to 100")
     assert Remote(server).get(answer.events)[0] == 401
     assert bob.get(answer.events)[0] == 404
-    with ada.open("GET", answer.events, Accept="text/event-stream") as stream:
+    with ada.open("GET", answer.events, Accept="text/html") as stream:
         assert stream.status == 200
         for name in ("Content-Security-Policy", "Cross-Origin-Resource-Policy", "X-Content-Type-Options"):
             assert name in stream.headers
@@ -154,6 +154,8 @@ def test_a_stream_keeps_session_check_limits_and_headers(serve: Serve) -> None:
         assert stream.headers["Connection"] == "close"  # else a proxy sends its next request into a closing connection
         with ada.open("GET", answer.events, Accept="text/event-stream") as refused:
             assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
+    with ada.open("POST", "/chat", {"text": "x" * 600_000}) as unread:
+        assert (unread.status, unread.headers["Connection"]) == (413, "close")
 
     def is_free() -> bool:
         with ada.open("GET", answer.events, Accept="text/event-stream") as again:

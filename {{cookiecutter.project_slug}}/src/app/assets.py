@@ -26,7 +26,7 @@ from flask.typing import ResponseReturnValue
 from app.config import Settings, settings
 from app.security import headers
 
-HASHED = re.compile(r".+\.[0-9a-f]{12}\.\w+")
+HASHED = re.compile(r"[\w./-]{1,200}\.[0-9a-f]{12}\.\w{1,20}", re.ASCII)  # shorter than any file system's limit
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz", "identity": ""}  # the smallest first
 COMPRESSED = (".css", ".js", ".json", ".svg", ".txt", ".webmanifest")
 
@@ -123,9 +123,8 @@ def import_map() -> dict[str, dict[str, str]]:
 
 def forget(after: timedelta) -> int:
     """Delete what no process has published for so long; returns how many files."""
-    limit = time.time() - after.total_seconds()
     files = (path for path in _published(settings()).rglob("*") if path.is_file())
-    old = [path for path in files if path.stat().st_mtime < limit]
+    old = [path for path in files if path.stat().st_mtime < time.time() - after.total_seconds()]
     for path in old:
         path.unlink()
     return len(old)

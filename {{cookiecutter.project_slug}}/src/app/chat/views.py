@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
@@ -79,7 +80,7 @@ def export_file(conversation_id: UUID) -> ResponseReturnValue:
     metrics.add("app.exports", format=kind)
     name = re.sub(r"[^\w-]+", "-", conversation.title).strip("-")[:60] or "conversation"
     response = Response(export.export(db.session, conversation, kind), mimetype=export.MIMETYPES[kind])
-    response.headers.set("Content-Disposition", "attachment", filename=f"{name}.{kind}")
+    response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}.{kind}"
     return response
 
 

@@ -37,14 +37,15 @@ def _refuse() -> None:
     # first, and that is in the tracing around Flask, where nothing turns it into an answer.
     if (trusted := settings().trusted_hosts) and not host_is_trusted(request.headers.get("Host"), (*LOCAL, *trusted)):
         abort(400)
-    try:
-        urlsplit(request.referrer or "")
-    except ValueError:  # Flask-WTF would fail on it
-        abort(400)
     if request.mimetype == FORMS[0]:
         request.max_content_length = FORM_BYTES
         if request.get_data(cache=True).count(b"&") >= FORM_FIELDS:
             abort(413)
+    try:
+        for url in (request.referrer or "", *request.values.getlist("next")):
+            urlsplit(url)
+    except ValueError:  # Flask-WTF and Flask-Security would fail on it
+        abort(400)
     texts = (request.path, *request.args, *request.args.values(), *request.form, *request.form.values())
     if any("\0" in text for text in texts):  # no text has one, and PostgreSQL fails on it
         abort(400)

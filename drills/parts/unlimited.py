@@ -8,6 +8,7 @@ import json
 import os
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import Response, redirect, request
 from sqlalchemy import text
@@ -36,7 +37,9 @@ def echo():
 
 def leave():
     """Any other site."""
-    return redirect(request.args.get("to", "/"))
+    to = request.args.get("to", "/")
+    _ = urlsplit(to).port  # raises here, not in the server, for what is no address
+    return redirect(to)
 
 
 def fetch():

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple, cast
 
-from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
+from flask import Flask, abort, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue, RouteCallable
 from flask_login import current_user
 from werkzeug.exceptions import Unauthorized
@@ -54,7 +54,8 @@ def _guard() -> ResponseReturnValue | None:
     if request.mimetype not in FORMS:
         abort(415)
     g.reads_only = route.mode == READS
-    g.answer_at = time.monotonic() + EVEN_SECONDS if route.account_limit and not settings().development else 0.0
+    if route.account_limit and not settings().development:
+        request.environ["answer_at"] = time.monotonic() + EVEN_SECONDS
     if route.who != PUBLIC and not current_user.is_authenticated:
         if wants_html() and request.method == "GET":
             return redirect(url_for("security.login", next=request.full_path.rstrip("?")))
@@ -64,16 +65,9 @@ def _guard() -> ResponseReturnValue | None:
     return None
 
 
-def _evenly(response: Response) -> Response:
-    if response.status_code != 429:
-        time.sleep(max(0.0, g.get("answer_at", 0.0) - time.monotonic()))
-    return response
-
-
 def init_app(app: Flask) -> None:
     app.extensions["access"] = {}
     app.before_request(_guard)
-    app.after_request(_evenly)
 
 
 def seal(app: Flask) -> None:

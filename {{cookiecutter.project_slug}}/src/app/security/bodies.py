@@ -4,6 +4,7 @@ Forms are checked by WTForms; no route takes JSON.
 """
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -51,18 +52,21 @@ def _refuse() -> None:
         abort(400)
 
 
-def _with_a_port(wsgi_app: Any) -> Any:
-    """A port that is no number makes the tracing around Flask raise, where nothing turns that into an answer."""
+def _outermost(wsgi_app: Any) -> Any:
+    """What Flask cannot do. A port that is no number makes the tracing around Flask raise, where nothing turns that
+    into an answer; and an answer that has to wait (``access.py``) does so when all work for it is done."""
 
     def checked(environ: dict[str, Any], start_response: Any) -> Any:
         if not re.fullmatch(HOST, environ.get("HTTP_HOST", "")):
             environ |= {"HTTP_HOST": "invalid", "SERVER_PORT": "0"}
-        return wsgi_app(environ, start_response)
+        answer = wsgi_app(environ, start_response)
+        time.sleep(max(0.0, environ.get("answer_at", 0.0) - time.monotonic()))
+        return answer
 
     return checked
 
 
 def init_app(app: Flask) -> None:
-    app.wsgi_app = _with_a_port(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _outermost(app.wsgi_app)  # type: ignore[method-assign]
     app.config["MAX_FORM_PARTS"] = FORM_FIELDS
     app.before_request(_refuse)

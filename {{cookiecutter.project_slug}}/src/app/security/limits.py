@@ -66,6 +66,7 @@ def know_device(email: str) -> None:
 
 
 def _refuse(limit: RequestLimit) -> Response:
+    request.environ.pop("answer_at", None)  # a flood of refused attempts may not hold the threads
     seconds = max(1, math.ceil(limit.reset_at - time.time()))
     span = f"{seconds} seconds" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
     detail = f"Too many requests; please wait {span}."

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from engines import Engine
 from flask import Flask
 from sqlalchemy import select, update
 from support import MakeApp, Visitor, wait_until, work_off
@@ -115,8 +116,9 @@ def test_a_buried_job_is_shown_and_can_be_queued_again(app: Flask, ada: Visitor)
     assert ada.get("/readyz").json["checks"]["jobs"] == "ok"
 
 
-def test_of_three_processes_one_runs_each_tick(make_app: MakeApp) -> None:
-    apps = [make_app() for _ in range(3)]
+@pytest.mark.parametrize("store", ["", "redis_url"])
+def test_of_three_processes_one_runs_each_tick(make_app: MakeApp, engine: Engine, store: str) -> None:
+    apps = [make_app(jobs_url=engine.settings.get(store, "")) for _ in range(3)]
     start = datetime(2026, 5, 1, tzinfo=UTC)
     for second in range(0, 3600, 20):
         for app in apps:

@@ -44,9 +44,9 @@ def find(session: orm.Session, user_id: UUID, wanted: str, most: int = 30) -> li
         condition, match = TSVECTOR, " & ".join(f"{word}:*" for word in words)
     found = text(f"SELECT message_id AS id FROM message_search WHERE {condition}").columns(Message.id).subquery()  # noqa: S608
     hit = select(Conversation.id, Conversation.title, Message.id, Message.role, Message.created_at, Message.text)
-    hit = hit.join(Conversation, Message.conversation_id == Conversation.id)
-    hit = hit.where(Message.id.in_(select(found.c.id)), Conversation.deleted_at.is_(None))
-    rows: Any = session.execute(hit.order_by(Message.id.desc()).limit(most), {"match": match, "user_id": user_id})
+    hit = hit.join(found, Message.id == found.c.id).join(Conversation, Message.conversation_id == Conversation.id)
+    hit = hit.where(Conversation.deleted_at.is_(None)).order_by(found.c.id.desc()).limit(most)
+    rows: Any = session.execute(hit, {"match": match, "user_id": user_id})
     return [Hit._make((*row[:5], _excerpt(row.text, words))) for row in rows]
 
 

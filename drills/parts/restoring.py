@@ -162,7 +162,7 @@ class S3:
         self._ask("PUT", "")
 
     def _ask(self, method: str, path: str, content: bytes | None = None) -> bytes:
-        headers = {"Authorization": self.SIGNED}
+        headers = {"Authorization": self.SIGNED, "Content-Type": "application/octet-stream"}  # a form would be read
         request = urllib.request.Request(self.base + path, content, headers, method=method)
         return bytes(urllib.request.urlopen(request, timeout=60).read())
 

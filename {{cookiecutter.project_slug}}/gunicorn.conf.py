@@ -25,6 +25,8 @@ bind = f"0.0.0.0:{settings.port}" if not settings.development else f"127.0.0.1:{
 workers = settings.web_concurrency
 worker_class = "gthread"
 threads = settings.web_threads
+max_requests = settings.max_requests_per_worker
+max_requests_jitter = max_requests // 10  # so that workers do not go at the same time
 timeout = 60  # of the worker's own heartbeat, not of requests
 graceful_timeout = int(settings.run_timeout_seconds) + 15
 keepalive = 75  # longer than a proxy keeps its side, so that the proxy never writes to a closed connection
@@ -38,8 +40,7 @@ loglevel = "info" if settings.development else "warning"  # which tells where it
 def pre_request(worker, req):
     """A stream's connection ends with it, and one of a large body that is refused unread is closed; a proxy that was
     not told would send its next request there."""
-    large = any(name == "CONTENT-LENGTH" and len(value) > len("9999") for name, value in req.headers)
-    if large or req.path.endswith("/events"):
+    if req.path.endswith("/events") or any(n == "CONTENT-LENGTH" and len(v) > len("9999") for n, v in req.headers):
         req.force_close()
 
 
@@ -53,8 +54,11 @@ def post_worker_init(worker):
     worker.stop_jobs = jobs.start_embedded(worker.wsgi, settings.run_timeout_seconds)
 
     def watch():
+        most = settings.max_worker_memory_mb * 1024 * (1 - worker.pid % 10 / 100)
         while worker.alive:
             time.sleep(0.2)
+            if most and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > most:
+                worker.alive = False  # as when it has answered enough requests
         worker.wsgi.extensions["runner"].begin_drain()
 
     threading.Thread(target=watch, name="drain", daemon=True).start()

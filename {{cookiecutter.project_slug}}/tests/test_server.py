@@ -80,8 +80,9 @@ def test_terminating_in_mid_answer_loses_nothing(serve: Serve) -> None:
     assert "error" not in server.log.lower()
 
 
-def test_recycling_a_worker_in_mid_answer_loses_nothing(serve: Serve) -> None:
-    server = serve(GUNICORN_CMD_ARGS="--max-requests 12")
+@pytest.mark.parametrize("limit", [{"MAX_REQUESTS_PER_WORKER": "12"}, {"MAX_WORKER_MEMORY_MB": "150"}])
+def test_recycling_a_worker_in_mid_answer_loses_nothing(serve: Serve, limit: dict[str, str]) -> None:
+    server = serve(**limit)
     ada = Remote.signed_up(server)
     answer = ada.ask("count to 40")
     page, workers = answer.watch(1), set(children(server.process.pid))

@@ -103,6 +103,8 @@ class Settings(OwnSettings):
     port: int = Field(8000, ge=1, le=65535)
     web_concurrency: Count = 1  # worker processes
     web_threads: int = Field(16, ge=2)  # threads of a worker that answer requests; streams need none
+    max_requests_per_worker: int = Field(100_000, ge=0)  # after about so many a new one takes its place; 0: never
+    max_worker_memory_mb: int = Field(0, ge=0)  # the same once it has needed more than this, on Linux; 0: never
     replicas: Count = 1  # machines or pods that run this application
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     trace_sample_rate: float = Field(1, ge=0, le=1)  # share of ordinary traces; errors are always kept
@@ -198,8 +200,7 @@ def _missing_package(model: str) -> bool:
 def _missing_key(model: str, settings: Settings) -> str:
     """The environment variable without which *model* cannot be asked, if it is not set."""
     variable, package = PROVIDERS.get(_provider(model), ("", ""))
-    given = os.environ.get(variable) or (package == "openai" and settings.openai_base_url)
-    return "" if given else variable
+    return "" if os.environ.get(variable) or (package == "openai" and settings.openai_base_url) else variable
 
 
 def production_problems(settings: Settings) -> Iterator[tuple[str, str]]:

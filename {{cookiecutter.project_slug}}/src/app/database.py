@@ -113,8 +113,7 @@ def new_id() -> UUID:
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     random = int.from_bytes(os.urandom(8))
-    value = milliseconds << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62 | random >> 2
-    return UUID(int=value)
+    return UUID(int=milliseconds << 80 | 7 << 76 | (rest * 4096 // 1_000_000) << 64 | 2 << 62 | random >> 2)
 
 
 class Identified:
@@ -131,8 +130,7 @@ class Created:
 
 def id_at(moment: date) -> UUID:
     """The lower bound of ids made on a day, in UTC, or later."""
-    midnight = datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
-    return UUID(int=int(midnight.timestamp() * 1000) << 80)
+    return UUID(int=int(datetime(moment.year, moment.month, moment.day, tzinfo=UTC).timestamp() * 1000) << 80)
 
 
 @contextmanager

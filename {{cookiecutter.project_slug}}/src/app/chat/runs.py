@@ -58,8 +58,7 @@ def regenerate(conversation: Conversation, answer: Message) -> Run:
     """Answer a question once more; the earlier answer stays, as a sibling of the new one."""
     runner().admit()
     usage.admit(db.session, conversation.user_id, settings())
-    question = db.session.get_one(Message, answer.parent_id)
-    return _start(conversation, question, None)
+    return _start(conversation, db.session.get_one(Message, answer.parent_id), None)
 
 
 def _start(conversation: Conversation, question: Message, client_key: str | None) -> Run:

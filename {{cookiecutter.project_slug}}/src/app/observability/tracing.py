@@ -119,8 +119,7 @@ def sampling(rate: float) -> SamplingOptions:
     """Keep every trace with an error, every slow one and every answer; of the others the share *rate*."""
 
     def keep(info: TailSamplingSpanInfo) -> float:
-        whole = info.level >= "error" or info.duration > SLOW_SECONDS or info.span.name == "run"
-        return 1.0 if whole else rate
+        return 1.0 if info.level >= "error" or info.duration > SLOW_SECONDS or info.span.name == "run" else rate
 
     return SamplingOptions(head=ParentBased(_NoLonelyCalls()), tail=keep if rate < 1 else None)
 

@@ -24,8 +24,7 @@ ASK_EACH_TIME = {"Cache-Control": "no-cache"}
 @bp.get("/manifest.webmanifest")
 def manifest() -> ResponseReturnValue:
     """What the installed app is called and how it looks."""
-    text = render_template("pwa/manifest.json")
-    return Response(text, mimetype="application/manifest+json", headers=ASK_EACH_TIME)
+    return Response(render_template("pwa/manifest.json"), mimetype="application/manifest+json", headers=ASK_EACH_TIME)
 
 
 @bp.get("/service-worker.js")

@@ -167,4 +167,5 @@ def main() -> None:
     note(what="audit", **{name: sum(audit[name] for audit in audits) for name in audits[0]})
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,8 +29,7 @@ def number_word(number: int) -> str:
     if number < 100:
         return TENS[number // 10 - 2] + (f"-{SMALL[number % 10]}" if number % 10 else "")
     unit, name = (1000, "thousand") if number >= 1000 else (100, "hundred")
-    rest = f"-{number_word(number % unit)}" if number % unit else ""
-    return f"{number_word(number // unit)}-{name}{rest}"
+    return f"{number_word(number // unit)}-{name}" + (f"-{number_word(number % unit)}" if number % unit else "")
 
 
 async def _answer(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:

@@ -60,7 +60,8 @@ def _outermost(wsgi_app: Any) -> Any:
         if not re.fullmatch(HOST, environ.get("HTTP_HOST", "")):
             environ |= {"HTTP_HOST": "invalid", "SERVER_PORT": "0"}
         answer = wsgi_app(environ, start_response)
-        time.sleep(max(0.0, environ.get("answer_at", 0.0) - time.monotonic()))
+        if (early := environ.get("answer_at", 0.0) - time.monotonic()) > 0:
+            time.sleep(early)
         return answer
 
     return checked

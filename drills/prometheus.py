@@ -20,15 +20,20 @@ import time
 from app import create_app
 create_app()
 from app.observability import metrics as m
-m.REPLICATION_LAG.watch(lambda: 1.5)
-m.BACKUP_AGE.watch(lambda: 3600.0)
-m.DRILL_AGE.watch(lambda: 86400.0)
-m.READY.watch(lambda: None); m.LIMITS.watch(lambda: None); m.POOL.watch(lambda: None)
+ages = {"app.database.replication.lag": 1.5, "app.backup.age": 3600.0, "app.backup.drill.age": 86400.0}
+for name, value in ages.items():
+    m.watch(name, lambda value=value: value)
+for name in ("app.ready", "app.limits", "app.database.pool.used", "app.database.pool.size"):
+    m.watch(name, lambda: None)
 while True:
-    m.FEEDBACK.add(1, {"rating": "good"}); m.EXPORTS.add(1, {"format": "json"}); m.PUSHES.add(1, {"outcome": "sent"})
-    m.CLEANED.add(1, {"what": "sessions"}); m.COST.add(0.01, {"model": "priced"})
-    m.JOBS.add(1, {"task": "emitted", "outcome": "ok"}); m.JOB_DURATION.record(0.2, {"task": "emitted"})
-    m.ERRORS.add(1, {"type": "Emitted", "where": "run"})
+    m.add("app.feedback", rating="good")
+    m.add("app.exports", format="json")
+    m.add("app.pushes", outcome="sent")
+    m.add("app.cleanup.rows", what="sessions")
+    m.add("app.cost.usd", 0.01, model="priced")
+    m.add("app.jobs", task="emitted", outcome="ok")
+    m.record("app.job.duration", 0.2, task="emitted")
+    m.add("app.errors", type="Emitted", where="run")
     time.sleep(1)
 """
 PROBE = """probe_success 1

@@ -1,4 +1,6 @@
-"""One trace for each thing that people do, behind a proxy and on two workers, as an OTLP receiver sees it."""
+"""One trace for each thing that people do, behind a proxy and on two workers, as an OTLP receiver sees it; and what a
+receiver costs that is not there.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from scanners import run
 
 if __name__ == "__main__":
     try:
-        sys.exit(not run(lab.project(), "traces", []))
+        project = lab.project()
+        sys.exit(not all([run(project, "traces", []), run(project, "unreachable", [])]))
     finally:
         shutil.rmtree(lab.WORK, ignore_errors=True)

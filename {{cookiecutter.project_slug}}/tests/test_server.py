@@ -155,7 +155,7 @@ def test_a_stream_keeps_session_check_limits_and_headers(serve: Serve) -> None:
         assert stream.headers["Connection"] == "close"  # else a proxy sends its next request into a closing connection
         with ada.open("GET", answer.events, Accept="text/event-stream") as refused:
             assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
-    with ada.open("POST", "/chat", {"text": "x" * 600_000}) as unread:
+    with ada.open("POST", "/chat", {"text": "x"}, **{"Content-Length": "600000"}) as unread:
         assert (unread.status, unread.headers["Connection"]) == (413, "close")
 
     def is_free() -> bool:

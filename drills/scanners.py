@@ -64,12 +64,13 @@ def run(project: Path, name: str, arguments: list[str]) -> bool:
         return False
 
 
-def main() -> int:
-    chosen = sys.argv[1:] or list(PARTS)
+def rehearse(parts: dict[str, Callable[[], str] | None]) -> int:
+    """Run all *parts*, or those that arguments name, one after another; 1 when one found something."""
+    chosen = sys.argv[1:] or list(parts)
     project, failed, began = lab.project(), [], time.monotonic()
     for name in chosen:
         print(f"{name}", flush=True)
-        bring, started = PARTS[name], time.monotonic()
+        bring, started = parts[name], time.monotonic()
         ok = run(project, name, [bring()] if bring else [])
         failed += [] if ok else [name]
         print(f"{name}: {'ok' if ok else 'FAILED'}, {time.monotonic() - started:.0f} seconds\n", flush=True)
@@ -79,6 +80,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(rehearse(PARTS))
     finally:
         shutil.rmtree(lab.WORK, ignore_errors=True)

@@ -39,6 +39,25 @@ def test_its_own_checks_pass_as_rendered(project: Path) -> None:
     assert "No changes detected" in make(project, "check")
 
 
+@pytest.mark.parametrize(
+    ("file", "mistake", "said"),
+    [
+        ("templates/error.html", "<a href=>", "H005|H025"),
+        ("static/js/http.js", "if (location.hash = 1) location.reload();", "no-cond-assign"),
+        ("static/js/http.js", 'import { nothing } from "./store.js";', "nothing"),
+    ],
+)
+def test_its_own_checks_read_templates_and_scripts(project: Path, file: str, mistake: str, said: str) -> None:
+    path = project / "src/app" / file
+    before = path.read_text("utf-8")
+    path.write_text(f"{mistake}\n{before}", "utf-8")
+    try:
+        with pytest.raises(AssertionError, match=said):
+            make(project, "check")
+    finally:
+        path.write_text(before, "utf-8")
+
+
 def servers(project: Path) -> list[str]:
     """The tiers that its Makefile runs one after another: on real servers, real services and in a real browser."""
     return re.findall(r"^SERVERS := (.*)$", (project / "Makefile").read_text(), re.MULTILINE)[0].split()

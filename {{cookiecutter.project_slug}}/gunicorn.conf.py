@@ -8,6 +8,7 @@ answers.
 import resource
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from app.config import SettingsError, load
@@ -32,16 +33,19 @@ graceful_timeout = int(settings.run_timeout_seconds) + 15
 keepalive = 75  # longer than a proxy keeps its side, so that the proxy never writes to a closed connection
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (memory: a disk may stall)
-accesslog = None
-errorlog = "-"
 loglevel = "info" if settings.development else "warning"  # which tells where it listens
 
 
 def pre_request(worker, req):
-    """A stream's connection ends with it, and one of a large body that is refused unread is closed; a proxy that was
-    not told would send its next request there."""
-    if req.path.endswith("/events") or any(n == "CONTENT-LENGTH" and len(v) > len("9999") for n, v in req.headers):
+    """A stream's connection ends with it; a proxy that was not told would send its next request there."""
+    if req.path.endswith("/events"):
         req.force_close()
+
+
+def post_request(worker, req, environ, resp):
+    """Take what is left of a body that was refused unread: a connection closed before that may lose the answer."""
+    with suppress(OSError):  # whoever sent it has gone
+        req.body.read(min(int(environ.get("CONTENT_LENGTH", 0)), 10_000_000))
 
 
 def post_worker_init(worker):

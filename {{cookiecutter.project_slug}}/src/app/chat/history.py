@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import UUID
 
 from flask import Flask, current_app
-from sqlalchemy import Select, Table, bindparam, or_, orm, select, update
+from sqlalchemy import Select, Table, bindparam, literal, or_, orm, select, update
 
 from app.chat.models import ACTIVE, Approval, Conversation, Message, Run, RunStatus, ToolCall
 from app.chat.usage import Meter, cost_of
@@ -27,20 +27,18 @@ MAX_TURNS = 100
 CHARS_PER_TOKEN = 4  # a rule of thumb for English text
 
 
-# Built once: building it takes longer than running it.
-_steps = select(Message.id, Message.parent_id).where(Message.id == bindparam("head_id")).cte("path", recursive=True)
+# Built once: building it takes longer than running it. The bound ends the recursion, on SQLite and PostgreSQL alike.
+_begin = select(Message.id, Message.parent_id, literal(1).label("length")).where(Message.id == bindparam("head_id"))
+_steps = _begin.cte("path", recursive=True)
 _parent = orm.aliased(Message)
-_steps = _steps.union_all(select(_parent.id, _parent.parent_id).join(_steps, _parent.id == _steps.c.parent_id))
-_PATH_IDS = select(_steps.c.id).limit(bindparam("most"))  # which ends the recursion, on SQLite and PostgreSQL alike
+_next = select(_parent.id, _parent.parent_id, _steps.c.length + 1).join(_steps, _parent.id == _steps.c.parent_id)
+_steps = _steps.union_all(_next.where(_steps.c.length < bindparam("most")))
+_PATH = select(Message).join(_steps, Message.id == _steps.c.id).order_by(_steps.c.length.desc())
 
 
 def path(session: orm.Session, head_id: UUID | None, most: int, *options: Any) -> list[Message]:
     """The last *most* messages of the path that ends at *head_id*, oldest first, however long it is."""
-    if head_id is None:
-        return []
-    ids = session.scalars(_PATH_IDS, {"head_id": head_id, "most": most}).all()
-    by_id = {row.id: row for row in session.scalars(select(Message).where(Message.id.in_(ids)).options(*options))}
-    return [by_id[message_id] for message_id in reversed(ids)]
+    return list(session.scalars(_PATH.options(*options), {"head_id": head_id, "most": most}))
 
 
 def versions(session: orm.Session, shown: Sequence[Message]) -> dict[UUID, list[UUID]]:

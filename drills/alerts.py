@@ -16,7 +16,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import yaml
-from monitoring_lab import App, Lab, Person, emitting, until, versions
+from monitoring_lab import Lab, Person, emitting, until, versions
 
 SHORTER = ((r"for: \d+[smh]", "for: 2s"), (r"interval: \d+s", "interval: 2s"), (r"offset 2h", "offset 20s"))
 # What takes too long, costs money or needs a second machine: its metrics, by the application's own instruments.

@@ -1,6 +1,7 @@
 """The generated application with the scripted model, for gunicorn.
 
-BENCH_READ=threads reads streams in threads; BENCH_MODEL=demo leaves the demo model, imported at the first question.
+BENCH_READ=threads reads streams in threads; BENCH_MODEL=own leaves the model of the settings, imported at the first
+question.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from app import create_app
 
 app = create_app()
 
-if os.environ.get("BENCH_MODEL") != "demo":
+if os.environ.get("BENCH_MODEL") != "own":
     from scripted import scripted_model
 
     from app.chat import asking

@@ -103,7 +103,7 @@ def waiting(lab: Lab) -> list[Figure]:
 
 def memory(lab: Lab) -> list[Figure]:
     """Memory of two workers before the first answer, after 1,000 and while 1,000 more arrive."""
-    with lab.app(2, 50, BENCH_MODEL="demo") as app:
+    with lab.app(2, 50, BENCH_MODEL="own") as app:
         for port in app.ports:
             get(port, "/login", "")
         before = app.pss()

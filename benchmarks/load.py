@@ -62,6 +62,19 @@ async def post_question(port: int, cookie: str, csrf: str, conversation: str = "
     return found[1].decode()
 
 
+async def first_word(port: int, cookie: str, csrf: str) -> float:
+    """Seconds from the question to the first word of its answer."""
+    started = time.perf_counter()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(opening(port, cookie, await post_question(port, cookie, csrf)))
+    await reader.readuntil(b"word001")
+    took = time.perf_counter() - started
+    while await reader.read(1 << 20):  # so that it does not count as a stream that was left
+        pass
+    writer.close()
+    return took
+
+
 async def wait_app(port: int, cookie: str, csrf: str) -> asyncio.StreamWriter:
     """An open stream whose answer has not begun; the caller closes it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
+import subprocess
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,8 +23,9 @@ Answers = Callable[[int], list[float]]
 
 
 @contextmanager
-def alone(lab: Lab) -> Iterator[tuple[Server, Answers]]:
-    processes = [lab.spawn(str(HERE / "baselines/agent_alone.py"), **SCRIPT) for _ in range(2)]
+def alone(lab: Lab, which: int = 0, **environment: str) -> Iterator[tuple[Server, Answers]]:
+    """Pydantic AI with no web: the seconds to the end of each answer, or with *which* = 1 to its first word."""
+    processes = [lab.spawn(str(HERE / "baselines/agent_alone.py"), **(SCRIPT | environment)) for _ in range(2)]
     for process in processes:
         process.stdout.readline()
 
@@ -30,7 +33,7 @@ def alone(lab: Lab) -> Iterator[tuple[Server, Answers]]:
         for process in processes:
             process.stdin.write(f"{count // 2} {IDEAL}\n")
             process.stdin.flush()
-        return [seconds for process in processes for seconds in json.loads(process.stdout.readline())]
+        return [seconds[which] for process in processes for seconds in json.loads(process.stdout.readline())]
 
     server = Server(processes)
     with lab.running(server):
@@ -46,9 +49,9 @@ def bare_async(lab: Lab) -> Iterator[tuple[Server, Answers]]:
 
 
 @contextmanager
-def application(lab: Lab, read: str) -> Iterator[tuple[Server, Answers]]:
+def application(lab: Lab, read: str = "loop", **settings: str) -> Iterator[tuple[Server, Answers]]:
     threads = "700" if read == "threads" else "16"
-    with lab.app(2, PEOPLE, BENCH_READ=read, WEB_THREADS=threads, **SCRIPT) as server:
+    with lab.app(2, PEOPLE, BENCH_READ=read, WEB_THREADS=threads, **(SCRIPT | settings)) as server:
 
         def answers(count: int) -> list[float]:
             jobs = []
@@ -97,34 +100,80 @@ def capacity(name: str, answers: Answers) -> int:
                 step //= 2
 
 
+def cost(pair: tuple[Server, Answers], count: int = AT_ONCE) -> Callable[[], float]:
+    """CPU of the server processes for one of *count* answers, ms."""
+    server, answers = pair
+
+    def measure() -> float:
+        before = server.cpu()
+        answers(count)
+        return (server.cpu() - before) / count * 1000
+
+    answers(20)
+    return measure
+
+
 def costs(lab: Lab, rounds: int = 5) -> list[Figure]:
-    """CPU of the server processes for an answer."""
+    """CPU of the server processes for an answer of the scripted model."""
     with (
+        redis(lab) as url,
         alone(lab) as bottom,
         bare_async(lab) as bare,
-        application(lab, "loop") as loop,
+        application(lab) as loop,
         application(lab, "threads") as old,
+        application(lab, REDIS_URL=url) as shared,
     ):
-
-        def measure(pair: tuple[Server, Answers]) -> Callable[[], float]:
-            server, answers = pair
-
-            def cost() -> float:
-                before = server.cpu()
-                answers(AT_ONCE)
-                return (server.cpu() - before) / AT_ONCE * 1000
-
-            answers(20)
-            return cost
-
         ms = alternate(
-            rounds, alone=measure(bottom), bare_async=measure(bare), loop=measure(loop), threads=measure(old)
+            rounds, alone=cost(bottom), bare_async=cost(bare), loop=cost(loop), threads=cost(old), redis=cost(shared)
         )
+    goals = {
+        "bare async endpoint": ("bare_async", "<= 99"),
+        "read by the loop": ("loop", "<= 1.5"),
+        "read by threads": ("threads", "<= 99"),
+        "over Redis": ("redis", "<= 1.8"),
+    }
     return [
-        Figure("answer of 200 tokens: bare async endpoint", ms["bare_async"] / ms["alone"], "<= 99", rounds, "no web"),
-        Figure("answer of 200 tokens: read by the loop", ms["loop"] / ms["alone"], "<= 1.5", rounds, "no web"),
-        Figure("answer of 200 tokens: read by threads", ms["threads"] / ms["alone"], "<= 99", rounds, "no web"),
+        Figure(f"answer of 200 tokens: {title}", ms[name] / ms["alone"], goal, rounds, "no web")
+        for title, (name, goal) in goals.items()
     ]
+
+
+@contextmanager
+def redis(lab: Lab) -> Iterator[str]:
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    with lab.running(Server([process], [port])):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+def provider(lab: Lab, rounds: int = 5) -> list[Figure]:
+    """CPU for an answer, 50 at once, through the real OpenAI client; the provider's own is not counted."""
+    port = free_port()
+    speaking = Server([lab.spawn(str(HERE / "baselines/provider.py"), str(port), **SCRIPT)], [port])
+    url = f"http://127.0.0.1:{port}/v1"
+    own = {"MODEL": "openai-chat:scripted", "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "BENCH_MODEL": "own"}
+    with lab.running(speaking), alone(lab, BENCH_PROVIDER=url) as bottom, application(lab, **own) as app:
+        ms = alternate(rounds, alone=cost(bottom, 50), app=cost(app, 50))
+    title = "answer of 200 tokens through the OpenAI client"
+    return [Figure(title, ms["app"] / ms["alone"], "<= 1.25", rounds, "no web, same client")]
+
+
+def first_word(lab: Lab, rounds: int = 15) -> list[Figure]:
+    """How much later than with no web the first word arrives, nothing else being asked."""
+    short = {"BENCH_TOKENS": "2"}
+    with alone(lab, which=1, **short) as (_, answers), application(lab, **short) as (server, _):
+
+        def without() -> float:
+            return statistics.median(answers(2)) * 1000
+
+        def asked() -> float:
+            cookie, csrf, _ = server.accounts[0][0]
+            return asyncio.run(load.first_word(server.ports[0], cookie, csrf)) * 1000
+
+        without(), asked()
+        ms = alternate(rounds, alone=without, app=asked)
+    return [Figure("first word later by, ms", ms["app"] - ms["alone"], "<= 15", rounds, "no web")]
 
 
 def capacities(lab: Lab) -> list[Figure]:
@@ -132,7 +181,7 @@ def capacities(lab: Lab) -> list[Figure]:
     found = {}
     for name, variant in (
         ("alone", lambda: alone(lab)),
-        ("loop", lambda: application(lab, "loop")),
+        ("loop", lambda: application(lab)),
         ("threads", lambda: application(lab, "threads")),
     ):
         with variant() as (_, answers):

@@ -16,7 +16,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import yaml
-from monitoring_lab import Lab, Person, emitting, until, versions
+from monitoring_lab import App, Lab, Person, emitting, until, versions
 
 SHORTER = ((r"for: \d+[smh]", "for: 2s"), (r"interval: \d+s", "interval: 2s"), (r"offset 2h", "offset 20s"))
 # What takes too long, costs money or needs a second machine: its metrics, by the application's own instruments.
@@ -92,9 +92,11 @@ class Drill:
             until(lambda: set(names) <= self.receiver.arrived.keys(), seconds, fault)
         except TimeoutError:
             self.missing += [name for name in names if name not in self.receiver.arrived]
-        for name in names:
-            if name in self.receiver.arrived:
-                print(f"  {self.receiver.arrived[name] - since:5.0f} s  {name} ({fault})", flush=True)
+        for name in set(names) & self.receiver.arrived.keys():
+            took = self.receiver.arrived[name] - since
+            print(f"  {took:5.0f} s  {name} ({fault})", flush=True)
+            if took < 0:
+                self.missing.append(f"{name} after its cause, which it preceded")
 
 
 def stalled_provider() -> int:
@@ -122,10 +124,11 @@ def questions(person: Person, count: int) -> None:
         person.question("Are you there?")
 
 
-def pages(person: Person, count: int, pause: float) -> None:
+def pages(app: App, count: int) -> None:
+    person = Person(app)
     for _ in range(count):  # over several exports: what the first one brings is no increase
         person.ask("/chat")
-        time.sleep(pause)
+        time.sleep(0.08)
 
 
 def main() -> int:
@@ -137,28 +140,27 @@ def main() -> int:
         app = lab.app(
             DATABASE_URL=services["database"], REDIS_URL=services["redis"], MODEL="openai-chat:stalled",
             OPENAI_BASE_URL=f"http://127.0.0.1:{stalled_provider()}/v1", OPENAI_API_KEY="none", RUN_TIMEOUT_SECONDS="8",
-            MAX_RUNS="60",
+            MAX_RUNS="45",
         )  # fmt: skip
         people = [Person(app, f"10.1.0.{number}").sign_up() for number in range(6)]
-        time.sleep(5)
+        # Objectives say nothing about a site that few visit.
+        together([threading.Thread(target=pages, args=(app, 250)) for _ in range(6)])
 
         since = time.monotonic()
-        for _ in range(2):
+        for _ in range(3):
             together([threading.Thread(target=questions, args=(person, 11)) for person in people])
             time.sleep(10)
         drill.expect("the provider stalls", ["FirstWordsBurnFast", "FirstWordsBurnSlowly", "AnswersFail"], since)
+        # Those for which there was no place were answered with 503. (A dead database would keep these two quiet.)
+        drill.expect("more is asked than may run", ["AvailabilityBurnsFast", "AvailabilityBurnsSlowly"], since)
 
         since = time.monotonic()
         os.kill(services["pids"]["redis"], signal.SIGKILL)
         drill.expect("Redis is killed", ["ComponentDegraded"], since)
 
-        # Objectives say nothing about a site that few visit.
-        together([threading.Thread(target=pages, args=(Person(app), 250, 0.08)) for _ in range(6)])
         since = time.monotonic()
         os.kill(services["pids"]["postgres"], signal.SIGQUIT)
-        together([threading.Thread(target=pages, args=(person, 12, 0.5)) for person in people])
-        names = ["DatabaseDown", "AvailabilityBurnsFast", "AvailabilityBurnsSlowly"]
-        drill.expect("the database is killed", names, since, 180)
+        drill.expect("the database is killed", ["DatabaseDown"], since)
 
         since = time.monotonic()
         app.process.kill()
@@ -173,7 +175,7 @@ def main() -> int:
         drill.receiver.server.shutdown()
     print(f"  {len(drill.receiver.arrived)} of {len(drill.names)} alerts were delivered", flush=True)
     for name in drill.missing:
-        print(f"  PROBLEM {name} was not delivered")
+        print(f"  PROBLEM not delivered: {name}")
     return bool(drill.missing)
 
 

@@ -98,8 +98,8 @@ class DockerHost:
     def provide(self, project: Path) -> list[str]:
         """The images that Dockerfile and compose file of *project* begin from; returns those that are stand-ins."""
         version = re.findall(r"ARG PYTHON_VERSION=(\S+)", (project / "Dockerfile").read_text())[0]
-        compose = (project / "deploy/compose.yaml").read_text()
-        services = re.findall(r"image: ((?:postgres|redis|caddy):\S+)", compose)
+        compose = "".join((project / name / "compose.yaml").read_text() for name in ("deploy", "monitoring"))
+        services = re.findall(r"image: ((?:postgres|redis|caddy|prom/[a-z-]+):\S+)", compose)
         built = []
         for name in (f"python:{version}-slim", *services):
             made_as = self.label(name, "stand-in") if self.image(name) else None
@@ -115,7 +115,7 @@ class DockerHost:
         return self.docker("image", "inspect", "--format", shown, image).strip()
 
     def _stand_in(self, name: str) -> None:
-        kind = name.partition(":")[0]
+        kind = name.partition(":")[0].removeprefix("prom/")
         base = f"stand-in-{SUITE}:{RECIPE}"
         if not self.image(base):
             self._import(tree(), base)
@@ -124,7 +124,7 @@ class DockerHost:
             return
         context = lab.WORK / kind
         context.mkdir()
-        for file in STAND_INS.glob("*"):
+        for file in (*STAND_INS.glob("*"), lab.HERE / "otlp_sink.py"):
             shutil.copy(file, context)
         if kind == "caddy":
             shutil.copy(self.tool("caddy"), context / "caddy")

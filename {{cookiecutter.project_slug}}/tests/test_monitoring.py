@@ -101,7 +101,7 @@ def test_promtool_accepts_the_rules_and_their_cases() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         missing("promtool is missing; `apt-get install prometheus` brings it")
-    for command in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]):
+    for command in (["check", "rules", "alerts.yml", "own_alerts.yml"], ["test", "rules", "alerts_test.yml"]):
         done = subprocess.run(
             [promtool, *command], check=False, cwd=MONITORING / "prometheus", capture_output=True, text=True
         )

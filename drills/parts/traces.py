@@ -27,7 +27,7 @@ Spans = list[dict[str, Any]]
 WANTED = {
     "sign-up": ("POST /register", {"signed up", "INSERT"}),
     "answer with a tool": (
-        "POST /chat",
+        "POST /chat/<uuid:conversation_id>/messages",
         {"run", "invoke_agent", "chat ", "execute_tool search_my_conversations", "save answer", "INSERT", "SELECT"},
     ),
     "stop": ("POST /runs/<uuid:run_id>/stop", {"stop", "UPDATE"}),
@@ -55,10 +55,12 @@ def use(served: Served) -> dict[str, str]:
     """Each thing once; the id of the run, or none, by what was done."""
     visitor, _ = served.member()
     model, runs = served.model, {"sign-up": ""}
+    conversation, _ = question(visitor, f"What about the {WORDS[0]}?")
+    wait_until(lambda: len(model.requests) == 2, 60)  # one of them asks for a title
     model.will(call("search_my_conversations", json.dumps({"words": WORDS[2]})))
     model.will(say(f"A {WORDS[1]}."))
-    conversation, runs["answer with a tool"] = question(visitor, f"What about the {WORDS[0]}?")
-    wait_until(lambda: len(model.requests) == 3, 60)  # the third asks for a title
+    run = runs["answer with a tool"] = ask(visitor, conversation, f"Is there a {WORDS[0]}?")
+    over(visitor, run)
     model.will(say(f"A {WORDS[1]} "), STALL)
     run = runs["stop"] = ask(visitor, conversation, f"Once more: {WORDS[0]}")
     time.sleep(1)

@@ -165,7 +165,7 @@ def running(site: Site) -> Iterator[str]:
     waited = lab.wait_until(lambda: not unhealthy(site), 180, "all services healthy")
     print(f"  every service is healthy (waited {waited:.0f} s more)", flush=True)
     yield from monitored(site)
-    for service in ("blue", "worker", "redis", "postgres"):
+    for service in (site.live, "worker", "redis", "postgres"):
         yield from ends(site, service)
     print("  nothing is up: ", end="", flush=True)
     yield from header_problems(site, authority, down=True)

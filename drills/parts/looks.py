@@ -74,7 +74,7 @@ def header_problems(site: Site, context: ssl.SSLContext, down: bool = False) -> 
             yield f"{what}: {answer.status}, not {status}"
         for name, value in wanted.items():
             found = re.sub(r" 'nonce-[^']+'", "", answer.headers.get(name, ""))
-            found = re.sub(r"((?:^|; )script-src)(?=;|$)", r"\1 'none'", found)
+            found = re.sub(r"((?:^|; )script-src)\s*(?=;|$)", r"\1 'none'", found)
             if found != value and not (name == "Strict-Transport-Security" and by is None):
                 yield f"{what}: {name} is {found!r}, not {value!r}"
         if down and by and answer.headers.get("Retry-After") != "5":

@@ -17,7 +17,7 @@ import lab
 
 OBSERVATORY = ("@mdn/mdn-http-observatory@1.4.8", "csp_evaluator@1.1.8")
 PYTHON = ("sqlmap==1.10.10", "wapiti3==3.2.3")
-MOST_MINUTES = 15  # of one part, on a machine with two cores and nothing else to do a third of it
+MOST_MINUTES = 30  # of one part, on a machine with two cores and nothing else to do a third of it
 
 
 def with_npm() -> str:

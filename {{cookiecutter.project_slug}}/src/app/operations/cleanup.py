@@ -18,7 +18,7 @@ from app.observability import metrics, tracing
 from app.operations import operating
 
 # A batch holds its locks for less time than anyone notices, and leaves the database to others for longer.
-BATCH_SECONDS, MOST_ROWS, REST = 0.02, 2_000, 3
+BATCH_SECONDS, MOST_ROWS, REST = 0.01, 2_000, 3
 KEEP_ASSETS = timedelta(days=30)  # longer than a page stays open
 
 

@@ -171,9 +171,8 @@ def clean_up(app: Any, url: str, settings: dict[str, str], database: psycopg.Con
     long = database.execute("SELECT id FROM conversations WHERE title = 'The long one'").fetchone()[0]
     address = f"/chat/{long}"
     try:
-        reading(
-            server, cookie, address, 5
-        )  # warm; always in pieces of five seconds, whose beginnings cost a little too
+        reading(server, cookie, address, 5)  # warm
+        # As in the meantime: in pieces of five seconds, whose beginnings cost a little.
         calm = [took for _ in range(SECONDS // 5) for took in reading(server, cookie, address, 5)]
         command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py"), "cleanup"]
         environment = server.environment | {"KEEP_RUNS_DAYS": "365"}

@@ -146,6 +146,11 @@ def test_nobody_is_left_behind_by_the_journey(ready: Ready, app: Flask) -> None:
         assert db.session.query(User).count() == 0
 
 
+def test_it_may_be_asked_again_and_again(ready: Ready) -> None:
+    """Its own attempts to sign in, which are to be refused, do not count against its own journey."""
+    assert "user-journey" not in [name for _ in range(4) for name in red(ready())]
+
+
 @pytest.mark.one_engine
 def test_operators_see_the_last_result(ready: Ready, app: Flask, ada: Visitor) -> None:
     ready()

@@ -44,9 +44,8 @@ def path(session: orm.Session, head_id: UUID | None, most: int, *options: Any) -
 def versions(session: orm.Session, shown: Sequence[Message]) -> dict[UUID, list[UUID]]:
     """The ids of all versions of each message that has more than one, oldest first."""
     siblings: dict[UUID | None, list[UUID]] = defaultdict(list)
-    parents = [message.parent_id for message in shown if message.parent_id]
     if shown:
-        beside = or_(Message.parent_id.in_(parents), Message.parent_id.is_(None))
+        beside = or_(Message.parent_id.in_([m.parent_id for m in shown if m.parent_id]), Message.parent_id.is_(None))
         query = select(Message.id, Message.parent_id).where(Message.conversation_id == shown[0].conversation_id, beside)
         for message_id, parent_id in session.execute(query.order_by(Message.id)):
             siblings[parent_id].append(message_id)

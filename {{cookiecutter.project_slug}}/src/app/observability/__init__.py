@@ -37,10 +37,10 @@ class JSONFormatter(logging.Formatter):
 def init_app(app: Flask) -> None:
     settings = app.extensions["settings"]
     handler = logging.StreamHandler(sys.stderr)
-    plain = logging.Formatter("%(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(plain if settings.development else JSONFormatter())
+    handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT) if settings.development else JSONFormatter())
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for talkative in ("alembic", "httpx2"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     if os.getpid() not in _configured:  # each worker makes its application after the fork
         _configured.add(os.getpid())
         configure(settings)

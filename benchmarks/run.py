@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import growth
-import observability
 import pages
 import rendering
 import streaming
@@ -15,7 +14,7 @@ SCENARIOS = {
     "rendering": rendering.rendering,
     "starting": growth.starting,
     "pages": pages.pages,
-    "observability": observability.observability,
+    "observability": pages.observability,
     "first-word": streaming.first_word,
     "streaming": streaming.costs,
     "provider": streaming.provider,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
+import pytest
 from engines import Engine
 from flask import Flask
 from metrics_table import as_markdown
-from support import ScriptedModel, Visitor, wait_until
+from support import MakeApp, ScriptedModel, Visitor, wait_until
 from tracing import collecting, settings_of
 
+from app.observability import metrics
 from app.observability.metrics import TABLE
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +48,16 @@ def test_an_answer_is_counted_with_the_documented_labels(
         assert telemetry.value("app.ready", check="database") == 1
         assert telemetry.value("app.limits", of="threads") == settings_of(app).web_threads
         assert points["app.loop.lag"][0].value < 5
+
+
+def test_a_command_says_nothing_of_readiness(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment's settings are tried by ``flask ready``: what is wrong with them must not page somebody."""
+    monkeypatch.setattr(metrics, "_readers", {})
+    with click.Context(click.Command("ready")):
+        app = make_app()
+    with collecting(settings_of(app)) as telemetry:
+        assert telemetry.value("app.limits", of="threads") == settings_of(app).web_threads
+        assert "app.ready" not in telemetry.points()
 
 
 def test_a_failing_check_shows_in_the_metrics(app: Flask) -> None:

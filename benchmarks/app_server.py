@@ -1,7 +1,7 @@
 """The generated application with the scripted model, for gunicorn.
 
 BENCH_READ=threads reads streams in threads; BENCH_MODEL=own leaves the model of the settings, imported at the first
-question.
+question. BENCH_LIMITS=off lets one person ask more often than 30 times a minute.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ if os.environ.get("BENCH_MODEL") != "own":
 
     asking.model_of(app)  # so that nothing is left to import at the first question
     app.extensions["model"] = scripted_model()
+
+if os.environ.get("BENCH_LIMITS") == "off":
+    for limiter in app.extensions["limiter"]:
+        limiter.enabled = False
 
 if os.environ.get("BENCH_READ") == "threads":
     taking_over = app.wsgi_app

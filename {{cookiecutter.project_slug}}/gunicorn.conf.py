@@ -11,6 +11,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+# Every room is imported before the fork: workers share its memory, are quick to replace, and make an application each.
+from app import accounts, admin, cache, chat, jobs, operations, pages, pwa  # noqa: F401
+from app.chat import runs
 from app.config import SettingsError, load
 
 try:
@@ -50,9 +53,6 @@ def post_request(worker, req, environ, resp):
 
 def post_worker_init(worker):
     """Close what a killed process left behind, start on jobs, and begin to drain as soon as this worker is to end."""
-    from app import jobs
-    from app.chat import runs
-
     worker.wsgi.extensions["assets"].publish()
     runs.close_all_stale(worker.wsgi)
     worker.stop_jobs = jobs.start_embedded(worker.wsgi, settings.run_timeout_seconds)

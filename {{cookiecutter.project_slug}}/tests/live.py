@@ -156,10 +156,15 @@ class LiveAnswer:
         found = dict(re.findall(r'data-(events|status|stop)="([^"]+)"', body["messages"]))
         self.events, self.status, self.stop = found["events"], found["status"], found["stop"]
 
-    def follow(self, after: int = 0) -> Iterator[Event]:
+    def follow(self, after: int = 0, attempts: int = 40) -> Iterator[Event]:
+        """As the page's script does, ask again where a worker that is going answers 503."""
         with self.remote.open("GET", f"{self.events}?after={after}", Accept="text/event-stream") as response:
-            assert response.status == 200, response.read()
-            yield from parse_events(iter(response.read1, b""))
+            if response.status != 503 or not attempts:
+                assert response.status == 200, response.read()
+                yield from parse_events(iter(response.read1, b""))
+                return
+        time.sleep(0.25)
+        yield from self.follow(after, attempts - 1)
 
     def watch(self, seconds: float) -> Page:
         """What a page shows that follows for so long."""

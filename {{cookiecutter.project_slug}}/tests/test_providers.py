@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,3 +221,15 @@ print(sorted({"openai", "anthropic", "pydantic_ai", "boto3", "mistralai", "groq"
     environment = {"APP_ENV": "development", "SECRET_KEY": "x" * 40, "MODEL": PROTOCOLS["openai"]}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert found.stdout == "[]\n", found.stderr
+
+
+def test_all_but_the_agent_is_imported_before_workers_are_forked() -> None:
+    code = """
+import runpy, sys
+runpy.run_path("gunicorn.conf.py")
+from app import ROOMS
+print(sorted({f"app.{room}" for room in ROOMS} - set(sys.modules)), "pydantic_ai" in sys.modules)
+"""
+    alone = {"cwd": Path(__file__).parents[1], "env": {"APP_ENV": "development", "SECRET_KEY": "x" * 40}}
+    found = subprocess.run([sys.executable, "-c", code], **alone, capture_output=True, text=True, check=False)
+    assert found.stdout == "[] False\n", found.stderr

@@ -85,8 +85,9 @@ def test_terminating_in_mid_answer_loses_nothing(serve: Serve) -> None:
 def test_recycling_a_worker_in_mid_answer_loses_nothing(serve: Serve, limit: dict[str, str]) -> None:
     server = serve(**limit)
     ada = Remote.signed_up(server)
+    workers = set(children(server.process.pid))
     answer = ada.ask("count to 40")
-    page, workers = answer.watch(1), set(children(server.process.pid))
+    page = answer.watch(1)
     while set(children(server.process.pid)) == workers:
         ada.get("/livez")
     while page.ending is None:  # the answer is written by the old worker and asked for at the new one

@@ -12,10 +12,8 @@ from collections.abc import Callable
 import load
 from harness import HERE, Figure, Lab, Server, alternate
 from plot import plot
-from streaming import redis
 
 LENGTHS = (10, 100, 1000, 5000)
-TWO = {"WEB_CONCURRENCY": "2"}
 OPEN, SHORT = 1000, {"BENCH_TOKENS": "20", "BENCH_RATE": "200"}
 
 
@@ -72,10 +70,10 @@ def conversations(lab: Lab, rounds: int = 5) -> list[Figure]:
 
 
 def waiting(lab: Lab) -> list[Figure]:
-    """Pages while 1,000 streams wait for a slow model, on one site of two workers."""
+    """Pages while 1,000 streams wait for a slow model, on two processes."""
     slow = {"BENCH_TOKENS": "3", "BENCH_RATE": "0.02"}
     settings = {"MAX_STREAMS": "2000", "MAX_STREAMS_PER_USER": "100", "MAX_RUNS": "5000"}
-    with redis(lab) as url, lab.app(1, OPEN, REDIS_URL=url, **TWO, **slow, **settings) as app:
+    with lab.app(2, OPEN // 2, **slow, **settings) as app:
         cookie = app.accounts[0][0][0]
 
         def p99() -> float:
@@ -88,7 +86,7 @@ def waiting(lab: Lab) -> list[Figure]:
         async def with_streams() -> tuple[float, float]:
             waited = []
             for start in range(0, OPEN, 20):
-                batch = [(app.ports[0], *app.accounts[0][n][:2]) for n in range(start, start + 20)]
+                batch = [(app.ports[n % 2], *app.accounts[n % 2][n // 2][:2]) for n in range(start, start + 20)]
                 waited += await asyncio.gather(*(load.wait_app(*account) for account in batch))
             some = statistics.median([await asyncio.to_thread(p99) for _ in range(3)])
             pss = app.pss()
@@ -105,9 +103,9 @@ def waiting(lab: Lab) -> list[Figure]:
 
 def memory(lab: Lab) -> list[Figure]:
     """Memory of two workers before the first answer, after 1,000 and while 1,000 more arrive."""
-    with redis(lab) as url, lab.app(1, 100, REDIS_URL=url, BENCH_MODEL="own", **TWO) as app:
-        for _ in range(20):
-            get(app.ports[0], "/login", "")
+    with lab.app(2, 50, BENCH_MODEL="own") as app:
+        for port in app.ports:
+            get(port, "/login", "")
         before = app.pss()
         seen = {0: before}
         for hundred in range(1, 21):
@@ -124,7 +122,7 @@ def memory(lab: Lab) -> list[Figure]:
 
 async def _hundred(app: Server) -> None:
     """A hundred short answers of the demo model, which is imported at the first question like any other."""
-    accounts = [(app.ports[0], *account[:2]) for account in app.accounts[0]]
+    accounts = [(app.ports[n % 2], *app.accounts[n % 2][n // 2][:2]) for n in range(100)]
     await asyncio.gather(*(load.ask_app(*account, text="count to 3") for account in accounts))
 
 

@@ -15,12 +15,11 @@ from pathlib import Path
 import lab
 from parts.docker_host import DockerHost
 from parts.looks import header_problems, stream_problems, tls_problems, trace_problems
-from parts.site import APP, Site
+from parts.site import APP, URL, Site
 
 PLANTED = "planted-0123456789"
 PLACES = (".env", ".env.production", "src/.env", "src/app/.env", ".git/config", "src/app/.git/config", "data/app.db")
 TOOLS = ("gcc", "cc", "g++", "make", "ld", "uv", "git", "curl", "perl5.40")
-MONITORING = ("prometheus", "alertmanager", "blackbox")
 RECEIVER = """
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Handler(BaseHTTPRequestHandler):
@@ -137,6 +136,25 @@ def scanned(site: Site) -> Iterator[str]:
     print("  hadolint, trivy config and secret: nothing found, and what was planted was", flush=True)
 
 
+def documented(site: Site, begin: str, end: str) -> str:
+    """What docs/deployment.md says between two marks."""
+    return (site.project / "docs/deployment.md").read_text().partition(begin)[2].partition(end)[0]
+
+
+def tried(site: Site) -> Iterator[str]:
+    """The trial on a laptop, word for word, but for the ports and with the image that is there."""
+    site.forget()
+    site.host.docker("tag", f"{APP}:1", f"{APP}:1.0.0")
+    blocks = re.findall(r"```sh\n(.*?)```", documented(site, "## A trial on a laptop", "\n## "), re.DOTALL)
+    lines = [line for line in "".join(blocks).splitlines() if not line.startswith("docker build")]
+    script = "\n".join(lines).replace("https://localhost/", f"{URL}/")
+    command = ["bash", "-euxo", "pipefail", "-c", script]
+    done = subprocess.run(command, cwd=site.project, env=site.environment, capture_output=True, text=True)
+    if done.returncode or "The password of you@example.org" not in done.stdout:
+        yield f"the trial on a laptop: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    print(f"  {len(lines)} lines of the trial on a laptop", flush=True)
+
+
 def running(site: Site) -> Iterator[str]:
     """The compose file as it is: every service healthy and confined, TLS, headers, streams, backups, ends."""
     started = time.monotonic()
@@ -178,7 +196,8 @@ def monitored(site: Site) -> Iterator[str]:
     commented = r"^# ((?:OTEL|PROMETHEUS|ALERTMANAGER)_\w+=)"
     settings.write_text(re.sub(commented, r"\1", settings.read_text(), flags=re.MULTILINE))
     (site.deploy / "secrets/monitoring/alert_webhook_url").write_text("http://receiver:8002/")
-    site.compose("--profile", "monitoring", "up", "--detach", *MONITORING)
+    command = documented(site, "3. `docker compose -f deploy/compose.yaml ", " grafana`").split()
+    site.compose(*command)
     version = re.findall(r"ARG PYTHON_VERSION=(\S+)", (site.project / "Dockerfile").read_text())[0]
     where = ["--name", "receiver", "--network", f"{APP}_monitoring"]
     site.host.docker("run", "--detach", *where, f"python:{version}-slim", "python3", "-c", RECEIVER)
@@ -193,7 +212,7 @@ def monitored(site: Site) -> Iterator[str]:
     lab.wait_until(
         lambda: "value" in site.try_compose("exec", "-T", "worker", "python", "-c", code).stdout, 60, "metrics arrive"
     )
-    print(f"  {', '.join(MONITORING)}: metrics arrive, {len(asked)} of 2 checks of alerts pass", flush=True)
+    print(f"  {' '.join(command)}: metrics arrive, {len(asked)} of 2 checks of alerts pass", flush=True)
 
 
 def containers(site: Site) -> list[dict]:
@@ -241,7 +260,7 @@ def main() -> int:
         site = Site(host)
         if host.try_docker("compose", "--file", str(site.project / "compose.yaml"), "config", "--quiet").returncode:
             problems.append("compose.yaml is not valid")
-        for part in (built, scanned, running):
+        for part in (built, scanned, tried, running):
             print(f"{part.__doc__.partition(':')[0]}", flush=True)
             problems += part(site)
     for problem in problems:

@@ -153,7 +153,7 @@ SABOTAGES: list[tuple[str, str, Sabotage]] = [
     ("secret-key", "SECRET_KEY=changeme", setting(SECRET_KEY="changeme")),
     ("trusted-hosts", "the default domain", setting(TRUSTED_HOSTS="example.com")),
     ("mail", "no MAIL_URL", setting(MAIL_URL="")),
-    ("model", "the demo model", setting(MODEL="demo")),
+    ("model", "a model of tests", setting(MODEL="test")),
     ("push-key", "half a key", setting(VAPID_PRIVATE_KEY="half")),
     ("database-engine", "SQLite and 2 workers", sqlite),
     ("shared-state", "limits of 2 workers in memory", setting(REDIS_URL="")),

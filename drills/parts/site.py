@@ -62,12 +62,16 @@ class Site:
         (folder / "Dockerfile").write_text("\n".join(lines) + "\n")
         self.host.docker("build", "--tag", f"{APP}:{version}", str(folder))
 
-    def set_up(self, pace: float = 0.1) -> None:
-        """``deploy/setup``, a provider, settings for it; what an earlier drill has left is removed."""
+    def forget(self) -> None:
+        """Remove settings, secrets and state of an earlier deployment."""
         for name in ("secrets", "state"):
             shutil.rmtree(self.deploy / name, ignore_errors=True)
         for name in (".env", "app.env"):
             (self.deploy / name).unlink(missing_ok=True)
+
+    def set_up(self, pace: float = 0.1) -> None:
+        """``deploy/setup``, a provider, settings for it."""
+        self.forget()
         subprocess.run([str(self.deploy / "setup"), "localhost"], check=True, stdout=subprocess.DEVNULL)
         (self.deploy / "secrets/app/mail_url").write_text("smtp://127.0.0.1:25\n")
         (self.deploy / "secrets/app/openai_api_key").write_text("none\n")

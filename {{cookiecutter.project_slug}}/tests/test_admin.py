@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 from flask import Flask
 from sqlalchemy import select
-from support import MakeApp, ScriptedModel, Visitor, wait_until
+from support import MakeApp, ScriptedModel, Visitor, sign_in, wait_until
 
 from app.accounts.models import User
 from app.admin.activity import DailyActivity, WeeklyRetention, count_day, roll_up
@@ -37,6 +37,16 @@ def test_only_administrators_see_the_page(app: Flask, ada: Visitor, bob: Visitor
 
 def test_an_address_without_an_account_is_said(app: Flask) -> None:
     assert "has to sign up first" in grant(app, "nobody@example.com")
+
+
+def test_the_first_account_needs_no_mail(app: Flask) -> None:
+    said = grant(app, "first@example.com", "--new")
+    assert "is now an administrator" in said
+    password = said.split("is ")[1].split()[0]
+    visitor = Visitor(app)
+    sign_in(visitor, "first@example.com", password)
+    assert visitor.get("/admin/activity").status_code == 200
+    assert "password" not in grant(app, "first@example.com", "--new"), "an account that is there keeps its own"
 
 
 def test_days_are_counted_and_drawn_without_people(

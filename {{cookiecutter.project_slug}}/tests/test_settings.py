@@ -60,6 +60,7 @@ def test_a_weak_key_is_refused(production: pytest.MonkeyPatch, key: str) -> None
     [
         ("TRUSTED_HOSTS", "chat.example.com", "default domain"),
         ("MODEL", "demo", "for development"),
+        ("MODEL", "test", "for development"),
         ("OPENAI_API_KEY", "", "needs this key"),
         ("REPLICAS", "2", "SQLite"),
         ("PORT", "eighty", "valid integer"),
@@ -77,6 +78,12 @@ def test_development_needs_only_a_key_and_uses_the_demo_model(monkeypatch: pytes
     monkeypatch.setenv("APP_ENV", "development")
     assert "SECRET_KEY" in problems()
     monkeypatch.setenv("SECRET_KEY", "x")
+    assert config.load().chosen_model == "demo"
+
+
+def test_a_trial_as_localhost_may_use_the_demo_model(production: pytest.MonkeyPatch) -> None:
+    production.setenv("TRUSTED_HOSTS", "localhost")
+    production.setenv("MODEL", "demo")
     assert config.load().chosen_model == "demo"
 
 

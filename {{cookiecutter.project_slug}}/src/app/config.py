@@ -88,7 +88,7 @@ class Settings(OwnSettings):
     # event log, limits and cache that processes share; empty: memory, for one process
     redis_url: Annotated[SecretStr, _one_of("redis", "rediss")] = NOTHING
     jobs_url: str = ""  # where jobs wait, redis:// or postgresql://; empty: the database's engine
-    model: str = ""  # model string of Pydantic AI; 'demo' (development only) needs no key
+    model: str = ""  # model string of Pydantic AI; 'demo' (in development, and as localhost) needs no key
     model_fallbacks: Words = ()  # asked in turn, when the one before fails before its first word
     openai_base_url: str = ""  # an OpenAI-compatible server; then OPENAI_API_KEY may be anything
     asset_base_url: str = Field("", pattern="^(https?://[^/]+.*)?$")  # a CDN for static files; empty: this site
@@ -226,8 +226,8 @@ def production_problems(settings: Settings) -> Iterator[tuple[str, str]]:
         if refused:
             yield variable, problem
     for model in settings.models:
-        if model == "demo":
-            yield "MODEL", f"the demo model is for development; e.g. {project()['model']}"
+        if model == "test" or (model == "demo" and hosts != ("localhost",)):  # a trial of the deployment may
+            yield "MODEL", f"the {model} model is for development; e.g. {project()['model']}"
         elif variable := _missing_key(model, settings):
             yield variable, f"missing; MODEL {model} needs this key"
         if _missing_package(model):

@@ -1,9 +1,11 @@
 """Users and their sessions."""
 
+import secrets
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
-from flask_security import UserMixin
+from flask_security import UserMixin, hash_password
 from sqlalchemy import JSON, ForeignKey, Index, String, false
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -32,6 +34,12 @@ class User(Created, Model, UserMixin):
 
     tf_phone_number = None
     roles = []  # noqa: RUF012  # Flask-Security assigns and asks for them; the one role here is ``is_admin``
+
+    @classmethod
+    def confirmed(cls, email: str, password: str) -> Self:
+        """A new account whose address was not proved by a mail."""
+        hashed, uniquifier = hash_password(password), secrets.token_hex(16)
+        return cls(id=new_id(), email=email, password=hashed, fs_uniquifier=uniquifier, confirmed_at=now())
 
     def get_auth_token(self) -> str:
         """Nothing: signing in works by session row only, a token would outlive it."""

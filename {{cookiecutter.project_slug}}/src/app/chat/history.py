@@ -38,7 +38,7 @@ _PATH = select(Message).join(_steps, Message.id == _steps.c.id).order_by(_steps.
 
 def path(session: orm.Session, head_id: UUID | None, most: int, *options: Any) -> list[Message]:
     """The last *most* messages of the path that ends at *head_id*, oldest first, however long it is."""
-    return list(session.scalars(_PATH.options(*options), {"head_id": head_id, "most": most}))
+    return list(session.scalars(_PATH.options(*options), {"head_id": head_id, "most": most})) if head_id else []
 
 
 def versions(session: orm.Session, shown: Sequence[Message]) -> dict[UUID, list[UUID]]:

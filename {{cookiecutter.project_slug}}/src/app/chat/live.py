@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -71,28 +71,33 @@ class LiveRun:
         from pydantic_ai import messages as m
 
         async def handle(context: Any, events: AsyncIterable[Any]) -> None:
-            async for event in _patient(events, patience):
-                if characters := _length(event):
-                    await meter.take(characters, context.usage)
-                match event:
-                    case m.PartDeltaEvent(delta=m.TextPartDelta() as delta):
-                        self.answer.feed(delta.content_delta)
-                    case m.PartStartEvent(part=m.TextPart() as part):
-                        self.answer.begin_part(part.content)
-                    case m.FunctionToolCallEvent():
-                        self.answer.begin_step(self._step(event.part))
-                    case m.FunctionToolResultEvent(part=part):
-                        outcome = part.outcome if isinstance(part, m.ToolReturnPart) else "failed"
-                        status = {"success": "done"}.get(outcome, outcome)
-                        self.answer.set_step(part.tool_call_id, status, str(part.content))
-                        _count_tool_call(part.tool_name or "", outcome)
-                    case m.DeferredToolRequestsEvent():
-                        for call in event.requests.approvals:
-                            self.answer.set_step(call.tool_call_id, "waiting")
-                if self.first_token_at is None and self.answer.waiting:
-                    self.first_token_at = now()
-                    metrics.record("app.run.first_token", time.monotonic() - self.began)
-                    await publish(self)
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(None) as limit:
+                async for event in events:
+                    limit.reschedule(None)
+                    if characters := _length(event):
+                        await meter.take(characters, context.usage)
+                    match event:
+                        case m.PartDeltaEvent(delta=m.TextPartDelta() as delta):
+                            self.answer.feed(delta.content_delta)
+                        case m.PartStartEvent(part=m.TextPart() as part):
+                            self.answer.begin_part(part.content)
+                        case m.FunctionToolCallEvent():
+                            self.answer.begin_step(self._step(event.part))
+                        case m.FunctionToolResultEvent(part=part):
+                            outcome = part.outcome if isinstance(part, m.ToolReturnPart) else "failed"
+                            status = {"success": "done"}.get(outcome, outcome)
+                            self.answer.set_step(part.tool_call_id, status, str(part.content))
+                            _count_tool_call(part.tool_name or "", outcome)
+                        case m.DeferredToolRequestsEvent():
+                            for call in event.requests.approvals:
+                                self.answer.set_step(call.tool_call_id, "waiting")
+                    if self.first_token_at is None and self.answer.waiting:
+                        self.first_token_at = now()
+                        metrics.record("app.run.first_token", time.monotonic() - self.began)
+                        await publish(self)
+                    if event.event_kind in WRITING:  # tools take their time
+                        limit.reschedule(loop.time() + patience)
 
         return handle
 
@@ -167,19 +172,6 @@ def _count_tool_call(name: str, outcome: str) -> None:
     known = {getattr(tool, "name", "") or getattr(tool, "__name__", "") for tool in TOOLS}  # a model may invent names
     labels = {"tool": name if name in known else "unknown", "outcome": TOOL_OUTCOMES.get(outcome, "failed")}
     metrics.add("app.tool_calls", 1, **labels)
-
-
-async def _patient(events: AsyncIterable[Any], seconds: float) -> AsyncIterator[Any]:
-    """The events; while a model writes, none may be later than *seconds*. Tools take their time."""
-    iterator, limit = aiter(events), None
-    while True:
-        async with asyncio.timeout(limit):
-            try:
-                event = await anext(iterator)
-            except StopAsyncIteration:
-                return
-        limit = seconds if event.event_kind in WRITING else None
-        yield event
 
 
 def _length(event: Any) -> int:

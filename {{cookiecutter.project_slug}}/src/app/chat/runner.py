@@ -49,14 +49,14 @@ class Runner:
         if len(self.live) >= self.settings.max_runs:
             raise Problem(503, "too-many-runs", "Too many answers are being written; please try again in a moment.", 5)
 
-    def launch(self, run: Run, question_id: UUID, waited: Message | None = None) -> None:
+    def launch(self, run: Run, question: Message, waited: Message | None = None) -> None:
         """Begin to work on *run*, whose rows are committed; returns when its log is open. One that *waited* with this
         answer for approvals goes on; it may have begun in another process."""
         live = LiveRun(run.id, run.conversation_id, run.answer_id)
         if waited:
             live.answer, live.number = GrowingAnswer.resumed(waited), waited.event_number
             live.first_token_at = run.first_token_at
-        self.loop.submit(self._begin(live, question_id)).result()
+        self.loop.submit(self._begin(live, question)).result()
 
     def cancel(self, run_id: UUID, status: RunStatus) -> None:
         """End a run's model call and keep its text, if it is this process that works on it."""
@@ -81,23 +81,23 @@ class Runner:
         while self.live and time.monotonic() < deadline:
             time.sleep(FASTEST)
 
-    async def _begin(self, live: LiveRun, question_id: UUID) -> None:
+    async def _begin(self, live: LiveRun, question: Message) -> None:
         self.live[live.id] = live  # here, not in the request's thread: the loop iterates over it
         await self.log.open(live.id, live.number)
         for name, helper in (("publish", self._publish), ("save", self._save)):
             if name not in self._helpers or self._helpers[name].done():
                 self._helpers[name] = detached(helper())
-        live.start(self._work(live, question_id))
+        live.start(self._work(live, question))
 
     async def _cancel(self, live: LiveRun, status: RunStatus) -> None:
         if live.task and live.running:
             live.cancelled_as = status
             live.task.cancel()
 
-    async def _work(self, live: LiveRun, question_id: UUID) -> None:
+    async def _work(self, live: LiveRun, question: Message) -> None:
         try:
             async with asyncio.timeout(self.settings.run_timeout_seconds):
-                ask, meter, *told = await asyncio.to_thread(self._prepare, live, question_id)
+                ask, meter, *told = await asyncio.to_thread(self._prepare, live, question)
                 patience = self.settings.between_tokens_seconds
                 live.result = await ask(*told, live.handler(meter, patience, self._publish_first))
                 meter.count(live.result.usage.input_tokens, live.result.usage.output_tokens)
@@ -112,12 +112,11 @@ class Runner:
             live.failed(error)
         self._wake.set()
 
-    def _prepare(self, live: LiveRun, question_id: UUID) -> Any:
+    def _prepare(self, live: LiveRun, question: Message) -> Any:
         """In a thread: import the agent, the first time, read what it is to be told, and reserve what that costs."""
         from app.chat import asking
 
         with self.app.app_context(), reading() as session:
-            question = session.get_one(Message, question_id)
             earlier = history.load(session, question, self.settings.history_tokens)
             text: str | None = question.text
             decisions: asking.Decisions = {}

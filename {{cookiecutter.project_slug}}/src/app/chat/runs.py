@@ -68,7 +68,8 @@ def _start(conversation: Conversation, question: Message, client_key: str | None
     run.trace_id, run.span_id = tracing.current_ids()
     conversation.head_id, conversation.updated_at = answer.id, now()
     try:
-        close_stale(db.session, conversation.id)
+        if question.parent_id:
+            close_stale(db.session, conversation.id)
         db.session.flush()
         db.session.add(answer)
         db.session.flush()
@@ -79,9 +80,10 @@ def _start(conversation: Conversation, question: Message, client_key: str | None
         if client_key and (run_before := _asked_before(conversation.user_id, client_key)):
             return run_before
         raise Problem(409, "conversation-busy", "An answer is still being written in this conversation.") from None
-    orm.attributes.set_committed_value(answer, "run", run)  # spares two queries when the answer is shown
-    orm.attributes.set_committed_value(answer, "tool_calls", [])
-    runner().launch(run, question.id)
+    for name, value in {"run": run, "tool_calls": [], "feedback": None}.items():
+        orm.attributes.set_committed_value(answer, name, value)  # spares queries when the answer is shown
+    db.session.info["started"] = conversation, question, answer  # else the session forgets them before that
+    runner().launch(run, question)
     return run
 
 
@@ -200,7 +202,8 @@ def decide(user_id: UUID, call_id: UUID, approved: bool, reason: str) -> Run:
         return run
     run.status, run.worker, run.heartbeat_at = RunStatus.RUNNING, this_worker(), now()
     answer = db.session.get_one(Message, run.answer_id)
+    question = db.session.get_one(Message, answer.parent_id)
     answer.event_number += 1  # the event `waiting` has been sent
     db.session.commit()
-    runner().launch(run, cast("UUID", answer.parent_id), answer)
+    runner().launch(run, question, answer)
     return run

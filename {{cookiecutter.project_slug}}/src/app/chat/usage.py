@@ -91,7 +91,7 @@ class Meter:
     requests: int = 0
     characters: int = 0  # of the response that is arriving
     total: int = 0  # characters of all
-    used: tuple[int, int] = (0, 0)  # tokens, millionths of a dollar
+    tokens: tuple[int, int] = (0, 0)  # of input and output, used
     reserved: tuple[int, int] = (0, 0)
 
     async def take(self, characters: int, usage: ai.RunUsage) -> None:
@@ -108,19 +108,24 @@ class Meter:
         if self.total > self.app.extensions["settings"].max_answer_chars:
             raise AnswerTooLongError
         self.count(usage.input_tokens + self.expected, usage.output_tokens + self.characters // CHARS_PER_TOKEN)
-        if self.used[0] > self.reserved[0]:
+        if sum(self.tokens) > self.reserved[0]:
             await asyncio.to_thread(self.reserve)
 
     def count(self, input_tokens: int, output_tokens: int) -> None:
         """Note what has been used."""
-        dollars = self.price(input_tokens, output_tokens) or 0
-        self.used = input_tokens + output_tokens, int(dollars * 1_000_000)
+        self.tokens = input_tokens, output_tokens
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """Tokens, and millionths of a dollar."""
+        return sum(self.tokens), int((self.price(*self.tokens) or 0) * 1_000_000)
 
     def reserve(self) -> None:
         """Reserve what has been used, and a slice more."""
         self.day = self.day if self.reserved[0] else now().date()
         slice_price = int((self.price(0, SLICE) or 0) * 1_000_000)
-        wanted = self.used[0] - self.reserved[0] + SLICE, max(0, self.used[1] - self.reserved[1] + slice_price)
+        tokens, dollars = self.used
+        wanted = tokens - self.reserved[0] + SLICE, max(0, dollars - self.reserved[1] + slice_price)
         caps = zip((DailyUsage.tokens, DailyUsage.micro_dollars), _caps(self.app.extensions["settings"]), strict=True)
         spent = or_(false(), *(column >= most for column, most in caps if most))
         with self.app.app_context(), transaction() as session:
@@ -131,5 +136,5 @@ class Meter:
     def settle(self, session: orm.Session) -> None:
         """Give back what was reserved and not used."""
         if self.reserved[0]:
-            rest = self.used[0] - self.reserved[0], self.used[1] - self.reserved[1]
-            _add(session, self.user_id, self.day, rest, false())
+            tokens, dollars = self.used
+            _add(session, self.user_id, self.day, (tokens - self.reserved[0], dollars - self.reserved[1]), false())

@@ -8,11 +8,10 @@ from uuid import UUID, uuid4
 
 import httpx2
 from flask import Flask
-from flask_security import hash_password
 from sqlalchemy import delete
 
 from app.accounts.models import User
-from app.database import new_id, now, transaction
+from app.database import transaction
 from app.operations import OperationError
 
 PATIENCE = 60  # seconds for each answer of a site
@@ -36,9 +35,7 @@ def someone(app: Flask, client: httpx2.Client) -> Iterator[tuple[UUID, str]]:
     """Sign in as someone new, who is never mailed and gone afterwards; id and address."""
     password, email = secrets.token_urlsafe(), f"synthetic-{secrets.token_hex(8)}@example.com"
     with app.app_context(), transaction() as session:
-        user = User(id=new_id(), email=email, password=hash_password(password), fs_uniquifier=secrets.token_hex(16))
-        user.confirmed_at = now()
-        session.add(user)
+        session.add(user := User.confirmed(email, password))
     try:
         must(post(client, "/login", email=email, password=password), "signing in", 302)
         yield user.id, email

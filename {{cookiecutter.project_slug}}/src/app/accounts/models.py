@@ -38,8 +38,8 @@ class User(Created, Model, UserMixin):
     @classmethod
     def confirmed(cls, email: str, password: str) -> Self:
         """A new account whose address was not proved by a mail."""
-        hashed, uniquifier = hash_password(password), secrets.token_hex(16)
-        return cls(id=new_id(), email=email, password=hashed, fs_uniquifier=uniquifier, confirmed_at=now())
+        unique = secrets.token_hex(16)
+        return cls(email=email, password=hash_password(password), fs_uniquifier=unique, confirmed_at=now())
 
     def get_auth_token(self) -> str:
         """Nothing: signing in works by session row only, a token would outlive it."""

@@ -18,10 +18,9 @@ from app.database import transaction
 @cli.with_appcontext
 def command(email: str, new: bool, revoke: bool) -> None:
     """Let the account with this address see the operators' page."""
-    password = secrets.token_urlsafe(12)
     with transaction() as session:
         if new and not session.scalar(select(User.id).where(User.email == email)):
-            session.add(User.confirmed(email, password))
+            session.add(User.confirmed(email, password := secrets.token_urlsafe(12)))
             click.echo(f"The password of {email} is {password}")
         found = session.scalar(update(User).where(User.email == email).values(is_admin=not revoke).returning(User.id))
     if found is None:

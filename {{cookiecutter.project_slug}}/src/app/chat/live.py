@@ -74,7 +74,6 @@ class LiveRun:
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(None) as limit:
                 async for event in events:
-                    limit.reschedule(None)
                     if characters := _length(event):
                         await meter.take(characters, context.usage)
                     match event:
@@ -96,8 +95,7 @@ class LiveRun:
                         self.first_token_at = now()
                         metrics.record("app.run.first_token", time.monotonic() - self.began)
                         await publish(self)
-                    if event.event_kind in WRITING:  # tools take their time
-                        limit.reschedule(loop.time() + patience)
+                    limit.reschedule(loop.time() + patience if event.event_kind in WRITING else None)
 
         return handle
 
@@ -123,11 +121,10 @@ class LiveRun:
         if self.running and self.number == self.saved_number and time.monotonic() < self.saved_at + HEARTBEAT_EVERY:
             return None
         self.saved_number, self.saved_at = self.number, time.monotonic()
-        outcome = {"status": self.status, "error": self.error, "first_token_at": self.first_token_at}
-        written = self.answer.text, self.number, self.answer.changed_steps()
-        ended = None if self.running else outcome
+        ended = {"status": self.status, "error": self.error, "first_token_at": self.first_token_at}
+        written = self.answer.text, self.number, self.answer.changed_steps(), None if self.running else ended
         messages = [*self.before, *(self.result.new_messages() if self.result else ())]
-        return Snapshot(self.id, self.conversation_id, self.answer_id, *written, ended, messages, self.meter)
+        return Snapshot(self.id, self.conversation_id, self.answer_id, *written, messages, self.meter)
 
     def not_saved(self, snapshot: Snapshot) -> None:
         """What *snapshot* held is still to be saved."""

@@ -52,10 +52,9 @@ class Runner:
     def launch(self, run: Run, question: Message, waited: Message | None = None) -> None:
         """Begin to work on *run*, whose rows are committed; returns when its log is open. One that *waited* with this
         answer for approvals goes on; it may have begun in another process."""
-        live = LiveRun(run.id, run.conversation_id, run.answer_id)
+        live = LiveRun(run.id, run.conversation_id, run.answer_id, first_token_at=run.first_token_at)
         if waited:
             live.answer, live.number = GrowingAnswer.resumed(waited), waited.event_number
-            live.first_token_at = run.first_token_at
         self.loop.submit(self._begin(live, question)).result()
 
     def cancel(self, run_id: UUID, status: RunStatus) -> None:
@@ -100,7 +99,7 @@ class Runner:
                 ask, meter, *told = await asyncio.to_thread(self._prepare, live, question)
                 patience = self.settings.between_tokens_seconds
                 live.result = await ask(*told, live.handler(meter, patience, self._publish_first))
-                meter.count(live.result.usage.input_tokens, live.result.usage.output_tokens)
+                meter.tokens = live.result.usage.input_tokens, live.result.usage.output_tokens
             live.error = failures.ending_of(live.result)
             finished = RunStatus.ERROR if live.error in failures.FATAL_ENDINGS else RunStatus.DONE
             live.status = RunStatus.WAITING if live.answer.undecided else finished
@@ -125,7 +124,7 @@ class Runner:
                 text, earlier = None, [*earlier, *live.before]
         price = partial(asking.price_of, self.settings.chosen_model)
         meter = live.meter = usage.Meter(self.app, question.user_id, price, usage.estimated(text, earlier))
-        meter.count(meter.expected, 0)
+        meter.tokens = meter.expected, 0
         meter.reserve()
         return asking.on_behalf_of(self.app, question.user_id), meter, text, earlier, decisions
 

@@ -107,25 +107,20 @@ class Meter:
         self.total += characters
         if self.total > self.app.extensions["settings"].max_answer_chars:
             raise AnswerTooLongError
-        self.count(usage.input_tokens + self.expected, usage.output_tokens + self.characters // CHARS_PER_TOKEN)
+        self.tokens = usage.input_tokens + self.expected, usage.output_tokens + self.characters // CHARS_PER_TOKEN
         if sum(self.tokens) > self.reserved[0]:
             await asyncio.to_thread(self.reserve)
 
-    def count(self, input_tokens: int, output_tokens: int) -> None:
-        """Note what has been used."""
-        self.tokens = input_tokens, output_tokens
-
     @property
-    def used(self) -> tuple[int, int]:
-        """Tokens, and millionths of a dollar."""
-        return sum(self.tokens), int((self.price(*self.tokens) or 0) * 1_000_000)
+    def beyond(self) -> tuple[int, int]:
+        """What was used and not reserved, less than nothing before: tokens, and millionths of a dollar."""
+        dollars = int((self.price(*self.tokens) or 0) * 1_000_000)
+        return sum(self.tokens) - self.reserved[0], dollars - self.reserved[1]
 
     def reserve(self) -> None:
         """Reserve what has been used, and a slice more."""
         self.day = self.day if self.reserved[0] else now().date()
-        slice_price = int((self.price(0, SLICE) or 0) * 1_000_000)
-        tokens, dollars = self.used
-        wanted = tokens - self.reserved[0] + SLICE, max(0, dollars - self.reserved[1] + slice_price)
+        wanted = self.beyond[0] + SLICE, max(0, self.beyond[1] + int((self.price(0, SLICE) or 0) * 1_000_000))
         caps = zip((DailyUsage.tokens, DailyUsage.micro_dollars), _caps(self.app.extensions["settings"]), strict=True)
         spent = or_(false(), *(column >= most for column, most in caps if most))
         with self.app.app_context(), transaction() as session:
@@ -136,5 +131,4 @@ class Meter:
     def settle(self, session: orm.Session) -> None:
         """Give back what was reserved and not used."""
         if self.reserved[0]:
-            tokens, dollars = self.used
-            _add(session, self.user_id, self.day, (tokens - self.reserved[0], dollars - self.reserved[1]), false())
+            _add(session, self.user_id, self.day, self.beyond, false())

@@ -68,7 +68,7 @@ def test_its_own_fast_tests_pass_on_both_engines(project: Path) -> None:
 
 
 def test_its_own_tests_on_real_parts_pass(project: Path) -> None:
-    own_tests_pass(project, *servers(project))
+    own_tests_pass(project, "-n", "2", "--dist", "loadfile", *servers(project))
 
 
 def own_tests_pass(project: Path, *arguments: str) -> None:
@@ -78,7 +78,7 @@ def own_tests_pass(project: Path, *arguments: str) -> None:
         said = run(project, *command)
     except AssertionError as failure:
         print(failure)
-        said = run(project, *command, "--last-failed", "--last-failed-no-failures", "none")
+        said = run(project, *command, "-n", "0", "--last-failed", "--last-failed-no-failures", "none")
     passed_without_a_skip(said)
 
 

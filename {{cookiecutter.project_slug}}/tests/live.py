@@ -143,7 +143,12 @@ class Remote:
             return response.status, response.headers, response.read().decode()
 
     def ask(self, text: str) -> LiveAnswer:
-        status, _, body = self.post("/chat", text=text, client_key=str(uuid.uuid4()))
+        """As the page's script does, ask again where a worker that is going answers 503."""
+        question, deadline = {"text": text, "client_key": str(uuid.uuid4())}, time.monotonic() + 10
+        status, _, body = self.post("/chat", **question)
+        while status == 503 and time.monotonic() < deadline:
+            time.sleep(0.25)
+            status, _, body = self.post("/chat", **question)
         assert status == 201, body
         return LiveAnswer(self, json.loads(body))
 

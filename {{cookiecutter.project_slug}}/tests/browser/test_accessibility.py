@@ -38,20 +38,21 @@ def person(new_context: NewContext, scheme: str) -> BrowserContext:
     return new_context(color_scheme=scheme, reduced_motion="reduce")
 
 
-def test_no_page_has_findings(person: BrowserContext, server: LiveServer) -> None:
-    page = person.new_page()
-    for name in PUBLIC:
-        page.goto(f"{server.url}/{name}")
-        assert findings(page) == [], name
-    page = sign_up(person, server.url)
-    for name in ("chat", *ACCOUNT):
+def test_no_page_has_findings(context: BrowserContext, server: LiveServer) -> None:
+    def looks_at(page: Page, name: str) -> None:
         page.goto(f"{server.url}/{name}")
         assert page.url.endswith(name), page.url
-        assert findings(page) == [], name
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert findings(page) == [], f"{name}, {scheme}"
+
+    page = context.new_page()
+    for name in PUBLIC:
+        looks_at(page, name)
+    page = sign_up(context, server.url)
     become_operator(server)
-    for name in OPERATORS:
-        page.goto(f"{server.url}/{name}")
-        assert findings(page) == [], name
+    for name in ("chat", *ACCOUNT, *OPERATORS):
+        looks_at(page, name)
 
 
 def test_no_state_of_the_chat_has_findings(person: BrowserContext, server: LiveServer) -> None:

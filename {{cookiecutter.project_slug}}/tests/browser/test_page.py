@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from browsing import ACCOUNT, NUMBERS, OPERATORS, ask, become_operator, finished, focus, shown, sign_up
 from live import LiveServer
 from looks import looks_right
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 NewContext = Callable[..., BrowserContext]
 
@@ -45,26 +44,31 @@ def test_everything_can_be_done_by_keyboard(context: BrowserContext, server: Liv
     expect(page.get_by_role("heading", name="By keyboard")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1280])
-def test_no_page_overflows_in_either_scheme(
-    new_context: NewContext, server: LiveServer, scheme: str, width: int
-) -> None:
-    context = new_context(color_scheme=scheme, viewport={"width": width, "height": 700})
+def looks_right_everywhere(page: Page, name: str) -> None:
+    """In both schemes, on a phone and on a desk."""
+    for scheme in ("light", "dark"):
+        for width in (320, 1280):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 700})
+            looks_right(page, f"{name}-{scheme}-{width}")
+
+
+def test_no_page_overflows_in_either_scheme(new_context: NewContext, server: LiveServer) -> None:
+    context = new_context(reduced_motion="reduce")
     page = context.new_page()
     for name in ("", "login", "register", "nothing-here"):
         page.goto(f"{server.url}/{name}")
-        looks_right(page, f"{name or 'home'}-{scheme}-{width}")
+        looks_right_everywhere(page, name or "home")
     page.close()
     page = sign_up(context, server.url)
-    looks_right(page, f"empty-{scheme}-{width}")
+    looks_right_everywhere(page, "empty")
     ask(page, "What can you do? " + "Averyveryverylongword" * 8)
     finished(page)
-    looks_right(page, f"chat-{scheme}-{width}")
+    looks_right_everywhere(page, "chat")
     become_operator(server)
     for name in (*ACCOUNT, *OPERATORS):
         assert page.goto(f"{server.url}/{name}").ok
-        looks_right(page, f"{name.split('/')[1]}-{scheme}-{width}")
+        looks_right_everywhere(page, name.split("/")[1])
 
 
 def test_without_javascript_one_can_ask_and_read(new_context: NewContext, server: LiveServer) -> None:

@@ -7,8 +7,9 @@ import uuid
 
 import pytest
 from engines import running_redis
+from redis import Redis
 
-from app.chat.event_log import LogLostError, RedisLog, frame
+from app.chat.event_log import KEEP_SECONDS, LIVE_SECONDS, LogLostError, RedisLog, frame
 
 
 def test_an_event_that_was_lost_is_a_gap_for_whoever_resumes_before_it() -> None:
@@ -27,3 +28,21 @@ def test_an_event_that_was_lost_is_a_gap_for_whoever_resumes_before_it() -> None
 
     with running_redis() as url:
         asyncio.run(resume(url))
+
+
+def test_no_log_stays_for_good_even_if_its_process_dies_after_redis_was_flushed() -> None:
+    async def write(url: str) -> None:
+        log, run, redis = RedisLog(url), uuid.uuid4(), Redis.from_url(url)
+        key = f"run:{run}"
+        await log.open(run, 7)
+        assert KEEP_SECONDS < redis.ttl(key) <= LIVE_SECONDS
+        redis.flushall()
+        await log.append([(run, number, frame(number, "text", {})) for number in range(8, 18)])
+        assert KEEP_SECONDS < redis.ttl(key) <= LIVE_SECONDS
+        await log.end(run, 17)
+        assert 0 < redis.ttl(key) <= KEEP_SECONDS
+        await log.close()
+        redis.close()
+
+    with running_redis() as url:
+        asyncio.run(write(url))

@@ -184,7 +184,8 @@ class RedisLog(EventLog):
                     if anew:
                         pipeline.delete(_key(run_id))
                     pipeline.xadd(_key(run_id), fields, id=entry_id)
-                    pipeline.expire(_key(run_id), seconds)
+                    if "frame" not in fields or entry_id.endswith("0-0"):  # every tenth is often enough
+                        pipeline.expire(_key(run_id), seconds)
                 await pipeline.execute(raise_on_error=False)
         except FAILURES as error:
             self._lose(error)

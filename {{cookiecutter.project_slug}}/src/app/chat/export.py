@@ -21,7 +21,6 @@ MIMETYPES = {"md": "text/markdown", "json": "application/json"}
 MOST_MESSAGES = 100_000
 INTERNAL = ("user_id", "message_id", "conversation_id", "answer_id", "client_key", "worker", "span_id", "event_number",
             "model_messages", "model_schema", "stop_requested", "heartbeat_at", "position")  # fmt: skip
-WITH_ALL = orm.joinedload(Message.run), orm.joinedload(Message.feedback), orm.selectinload(Message.tool_calls)
 
 
 def export(session: orm.Session, conversation: Conversation, kind: str) -> str:
@@ -39,7 +38,7 @@ def as_data(session: orm.Session, conversation: Conversation) -> dict[str, Any]:
     """The conversation with every version of its messages, and all that people, model and tools did there."""
     query = select(Message).where(Message.conversation_id == conversation.id).order_by(Message.id)
     shown = {message.id for message in history.path(session, conversation.head_id, MOST_MESSAGES)}
-    messages = [_message(row) | {"shown": row.id in shown} for row in session.scalars(query.options(*WITH_ALL))]
+    messages = [_message(row) | {"shown": row.id in shown} for row in session.scalars(query.options(*history.SHOWN))]
     return columns(conversation, *INTERNAL) | {"title": clean_text(conversation.title), "messages": messages}
 
 

@@ -27,11 +27,10 @@ def code_of(error: BaseException) -> str:
 def ending_of(result: Any) -> str | None:
     """What is to be said of an answer that came to its end: None if that was a good one."""
     response = result.response
-    reason = response.finish_reason
-    known = reason or (response.provider_details or {}).get("finish_reason")
+    known = response.finish_reason or (response.provider_details or {}).get("finish_reason")
     if not known and response.provider_name not in (None, "function", "test"):
         return "connection"  # the stream just ended
-    return {"length": "length", "content_filter": "refused", "error": "model"}.get(reason)
+    return {"length": "length", "content_filter": "refused", "error": "model"}.get(response.finish_reason)
 
 
 def described(error: BaseException) -> str:

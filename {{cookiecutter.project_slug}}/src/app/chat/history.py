@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import UUID
 
 from flask import Flask, current_app
-from sqlalchemy import Select, Table, bindparam, literal, or_, orm, select, update
+from sqlalchemy import Select, Table, and_, bindparam, literal, or_, orm, select, update
 
 from app.chat.models import ACTIVE, Approval, Conversation, Message, Run, RunStatus, ToolCall
 from app.chat.usage import Meter, cost_of
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SCHEMA = 2  # of Message.model_messages: the major version of Pydantic AI that wrote it
 MAX_TURNS = 100
 CHARS_PER_TOKEN = 4  # a rule of thumb for English text
+# What belongs to a message that is shown.
+SHOWN = orm.joinedload(Message.run), orm.joinedload(Message.feedback), orm.selectinload(Message.tool_calls)
 
 
 # Built once: building it takes longer than running it. The bound ends the recursion, on SQLite and PostgreSQL alike.
@@ -45,8 +47,10 @@ def versions(session: orm.Session, shown: Sequence[Message]) -> dict[UUID, list[
     """The ids of all versions of each message that has more than one, oldest first."""
     siblings: dict[UUID | None, list[UUID]] = defaultdict(list)
     if shown:
-        beside = or_(Message.parent_id.in_([m.parent_id for m in shown if m.parent_id]), Message.parent_id.is_(None))
-        query = select(Message.id, Message.parent_id).where(Message.conversation_id == shown[0].conversation_id, beside)
+        # First messages have no parent to be found by; looking through the whole conversation is for their sake only.
+        first = and_(Message.conversation_id == shown[0].conversation_id, Message.parent_id.is_(None))
+        beside = Message.parent_id.in_([m.parent_id for m in shown if m.parent_id])
+        query = select(Message.id, Message.parent_id).where(beside if shown[0].parent_id else or_(beside, first))
         for message_id, parent_id in session.execute(query.order_by(Message.id)):
             siblings[parent_id].append(message_id)
     return {message.id: ids for message in shown if len(ids := siblings[message.parent_id]) > 1}

@@ -71,8 +71,7 @@ class LiveRun:
         from pydantic_ai import messages as m
 
         async def handle(context: Any, events: AsyncIterable[Any]) -> None:
-            loop = asyncio.get_running_loop()
-            async with asyncio.timeout(None) as limit:
+            async with asyncio.timeout(None) as limit:  # by the clock of loops, which is the monotonic one
                 async for event in events:
                     if characters := _length(event):
                         await meter.take(characters, context.usage)
@@ -95,7 +94,7 @@ class LiveRun:
                         self.first_token_at = now()
                         metrics.record("app.run.first_token", time.monotonic() - self.began)
                         await publish(self)
-                    limit.reschedule(loop.time() + patience if event.event_kind in WRITING else None)
+                    limit.reschedule(time.monotonic() + patience if event.event_kind in WRITING else None)
 
         return handle
 

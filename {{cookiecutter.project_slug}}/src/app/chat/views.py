@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from pydantic import BaseModel, Field
-from sqlalchemy import orm, select
+from sqlalchemy import select
 
 from app.chat import answer, event_log, export, history, runs, search
 from app.chat.forms import QuestionForm, TitleForm, accepted
@@ -24,7 +24,6 @@ bp = Blueprint("chat", __name__)
 Owned = TypeVar("Owned", Conversation, Message, Run)
 
 PAGE_MESSAGES = 50
-SHOWN = (orm.joinedload(Message.run), orm.joinedload(Message.feedback), orm.selectinload(Message.tool_calls))
 
 
 class Position(BaseModel, extra="forbid"):
@@ -87,7 +86,7 @@ def export_file(conversation_id: UUID) -> ResponseReturnValue:
 @bp.get("/chat/<uuid:conversation_id>")
 def conversation(conversation_id: UUID) -> ResponseReturnValue:
     conversation = own_conversation(conversation_id)
-    return _page(conversation, history.path(db.session, conversation.head_id, PAGE_MESSAGES, *SHOWN))
+    return _page(conversation, history.path(db.session, conversation.head_id, PAGE_MESSAGES, *history.SHOWN))
 
 
 @bp.get("/chat/<uuid:conversation_id>/earlier/<uuid:message_id>")
@@ -97,7 +96,7 @@ def earlier(conversation_id: UUID, message_id: UUID) -> ResponseReturnValue:
     message = own(Message, message_id)
     if message.conversation_id != conversation_id:
         abort(404)
-    shown = history.path(db.session, message.parent_id, PAGE_MESSAGES, *SHOWN)
+    shown = history.path(db.session, message.parent_id, PAGE_MESSAGES, *history.SHOWN)
     return render_template("chat/_earlier.html", conversation_id=conversation_id, **_shown(shown))
 
 
@@ -116,7 +115,7 @@ def answer_now(run: Run) -> ResponseReturnValue:
     """An answer as it is now, for the page that shows it already."""
     if wants_html():
         return redirect(url_for("chat.conversation", conversation_id=run.conversation_id), 303)
-    message = db.session.get_one(Message, run.answer_id, options=SHOWN, populate_existing=True)
+    message = db.session.get_one(Message, run.answer_id, options=history.SHOWN, populate_existing=True)
     return {"messages": render_template("chat/_messages.html", **_shown([message]))}
 
 
@@ -151,8 +150,7 @@ def started(run: Run) -> ResponseReturnValue:
     answer = db.session.get_one(Message, run.answer_id)
     shown = [db.session.get_one(Message, answer.parent_id), answer]
     link = render_template("chat/_conversation_link.html", item=conversation, current=conversation)
-    messages = render_template("chat/_messages.html", **_shown(shown))
-    return {"url": url, "conversation": link, "messages": messages}, 201
+    return {"url": url, "conversation": link, "messages": render_template("chat/_messages.html", **_shown(shown))}, 201
 
 
 @bp.post("/chat/<uuid:conversation_id>/rename")
@@ -233,7 +231,7 @@ def run_events(run_id: UUID) -> ResponseReturnValue:
 
 def _summary(run: Run) -> bytes:
     """The whole answer as saved, for a stream whose log is gone; a final run's terminal event follows."""
-    message = db.session.get_one(Message, run.answer_id, options=SHOWN)
+    message = db.session.get_one(Message, run.answer_id, options=history.SHOWN)
     shown = view_of(message)
     whole = event_log.frame(message.event_number, "whole", {"items": shown["items"], "tail": shown["tail"]})
     if run.status == RunStatus.RUNNING:

@@ -23,11 +23,11 @@ demo: setup ## render with the defaults and serve the app at http://127.0.0.1:80
 	@$(RUN) cookiecutter --no-input --overwrite-if-exists --output-dir .demo . >/dev/null
 	@$(MAKE) --no-print-directory -C .demo/chat-assistant run
 
-test: check ## everything: renders, and the suite of a generated project
-	@$(RUN) pytest
+test: check test-fast ## everything: renders, and the suite of a generated project
+	@$(RUN) pytest -m "slow and not drill"
 
 test-fast: setup ## what needs no installation: renders, budgets, refusals
-	@$(RUN) pytest -m "not slow and not drill"
+	@$(RUN) pytest -n auto -m "not slow and not drill"
 
 test-%: setup
 	@$(RUN) pytest tests/test_$*.py

@@ -62,7 +62,7 @@ def test_a_preset_installs_keeps_its_checks_and_tests_and_answers(tmp_path: Path
     chosen = (project / ".venv/pyvenv.cfg").read_text("utf-8")
     assert f"version_info = {preset.python[0]}.{preset.python[1]}." in chosen
     assert "No changes detected" in make(project, "check", PYTHON=python)
-    said = run(project, ".venv/bin/python", "-m", "pytest", "-q", *TESTS)
+    said = run(project, ".venv/bin/python", "-m", "pytest", "-q", "-n", "auto", *TESTS)
     assert re.search(r"\b\d+ passed", said)
     assert "skipped" not in said
     with served(project, PYTHON=python) as url:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask import Flask
 from sqlalchemy import event
-from support import Visitor
+from support import ScriptedModel, Visitor, wait_until
 
 from app.chat.models import Conversation, Message, Run, RunStatus, ToolCall
 from app.database import db, new_id, transaction
@@ -28,14 +29,16 @@ OTHERS = 3  # what a page may cost that is not in this table
 
 @contextmanager
 def counted(app: Flask) -> Iterator[list[str]]:
+    """The statements of this thread; what answers a question asks meanwhile."""
     statements: list[str] = []
+    here = threading.get_ident()
 
     def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA")):
+        if not statement.startswith(("BEGIN", "PRAGMA")) and threading.get_ident() == here:
             statements.append(statement)
 
     with app.app_context():
-        engines = {engine.pool: engine for engine in db.engines.values()}.values()  # one, where two share it
+        engines = {engine.pool: engine for engine in reversed(db.engines.values())}.values()  # one, where two share it
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     yield statements
@@ -94,3 +97,16 @@ def test_twenty_times_the_messages_cost_no_further_statement(app: Flask, ada: Vi
         return len(statements)
 
     assert cost(2) == cost(40)
+
+
+def test_a_question_reads_nothing_again_that_it_has_just_stored(
+    app: Flask, ada: Visitor, scripted: ScriptedModel
+) -> None:
+    conversation = "/chat"
+    for _ in range(2):
+        scripted.answer("One.")
+        with counted(app) as statements:
+            conversation = ada.ask("And?", conversation).conversation
+        wait_until(lambda: not app.extensions["runner"].live)
+        stored = next(n for n, statement in enumerate(statements) if statement.startswith("INSERT INTO runs"))
+        assert [statement.partition("FROM")[2].split()[0] for statement in statements[stored + 1 :]] == ["messages"]

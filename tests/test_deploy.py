@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -86,6 +87,14 @@ def test_both_colours_are_the_same_and_share_what_a_release_needs(compose: dict[
     assert blue | {"image": ""} == green | {"image": ""}
     assert (blue["image"], green["image"]) == (f"{APP}:blue", f"{APP}:green")
     assert "data:/data" in blue["volumes"], "a page of one colour asks the other for its files"
+
+
+def test_a_trial_as_localhost_needs_no_key_no_mail_server_and_no_probe(default_render: Path, tmp_path: Path) -> None:
+    deploy = Path(shutil.copytree(default_render / "deploy", tmp_path / "deploy"))
+    subprocess.run([deploy / "setup", "localhost"], check=True, stdout=subprocess.DEVNULL)
+    assert "\nMODEL=demo\n" in (deploy / "app.env").read_text("utf-8")
+    assert (deploy / "secrets/app/mail_url").read_text("utf-8").startswith("smtp://127.0.0.1")
+    assert yaml.safe_load((deploy / "secrets/monitoring/site.yml").read_text("utf-8")) == []
 
 
 def test_the_monitoring_profile_finds_its_files(project: Path, compose: dict[str, Any]) -> None:

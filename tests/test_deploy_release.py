@@ -221,6 +221,7 @@ def test_only_one_is_at_work_at_a_time(serving: Host, script: tuple[str, ...]) -
 def test_a_rollback_starts_what_was_live_and_never_migrates(serving: Host) -> None:
     status, said = serving.run("rollback")
     assert status == 0, said
+    assert f"{APP} 1 is live in blue" in said, "whoever goes back learns to which version"
     assert serving.live.read_text() == "blue"
     assert serving.tags[f"{APP}:blue"] == serving.tags[f"{APP}:worker"] == "sha256:1"
     assert not any(re.search(r"upgrade|downgrade|secrets/owner|force-recreate| run ", call) for call in serving.calls)

@@ -140,7 +140,7 @@ logger = logging.getLogger(__name__)
 FAILURES = (RedisError, OSError)
 TIMEOUT = 1.0  # seconds
 PAUSE = 1.0  # seconds without a try after a failure, so that a silent Redis delays the saving of answers no further
-LIVE_SECONDS = 3600  # a log outlives its last event by this, should its process die
+LIVE_SECONDS = 3600  # a log outlives its last events by this, should its process die
 BLOCK_MILLISECONDS = 50  # a new follower's run is read after this at the latest
 
 

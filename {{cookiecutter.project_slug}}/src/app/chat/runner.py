@@ -51,7 +51,7 @@ class Runner:
 
     def launch(self, run: Run, question: Message, waited: Message | None = None) -> None:
         """Begin to work on *run*, whose rows are committed; returns when its log is open. One that *waited* with this
-        answer for approvals goes on; it may have begun in another process."""
+        answer for approvals goes on; it may have begun in another process. *question* is read in other threads."""
         live = LiveRun(run.id, run.conversation_id, run.answer_id, first_token_at=run.first_token_at)
         if waited:
             live.answer, live.number = GrowingAnswer.resumed(waited), waited.event_number

@@ -24,7 +24,7 @@ demo: setup ## render with the defaults and serve the app at http://127.0.0.1:80
 	@$(MAKE) --no-print-directory -C .demo/chat-assistant run
 
 test: check test-fast ## everything: renders, and the suite of a generated project
-	@$(RUN) pytest -m "slow and not drill"
+	@$(RUN) pytest -n 2 --dist loadfile -m "slow and not drill"
 
 test-fast: setup ## what needs no installation: renders, budgets, refusals
 	@$(RUN) pytest -n auto -m "not slow and not drill"

@@ -7,6 +7,7 @@ answers.
 
 import gc
 import resource
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -55,6 +56,7 @@ def post_request(worker, req, environ, resp):
 def post_worker_init(worker):
     """Close what a killed process left behind, start on jobs, and begin to drain as soon as this worker is to end."""
     gc.set_threshold(50_000, 20, 100)  # looking for garbage as often as Python does by itself is 6 % of an answer
+    worker.tpool.shutdown = lambda wait: None  # gunicorn's signal handler calls it, and may hold its lock already
     worker.wsgi.extensions["assets"].publish()
     runs.close_all_stale(worker.wsgi)
     worker.stop_jobs = jobs.start_embedded(worker.wsgi, settings.run_timeout_seconds)
@@ -73,10 +75,12 @@ def post_worker_init(worker):
 def worker_exit(server, worker):
     """Finish the answers of this worker; SIGQUIT and SIGINT (Ctrl-C) cut them off and save what is there."""
     if worker.booted:
-        quick = getattr(worker, "interrupted", False)
+        quick = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         worker.wsgi.extensions["runner"].finish_drain(0 if quick else settings.run_timeout_seconds)
         worker.stop_jobs()
 
 
 def worker_int(worker):
-    worker.interrupted = True
+    """Ctrl-C comes twice, from the terminal and from the master: the second must not break off what the first began."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)

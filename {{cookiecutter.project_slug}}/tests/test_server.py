@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -102,8 +103,14 @@ def test_ctrl_c_keeps_what_there_is(serve: Serve) -> None:
     server = serve()
     answer = Remote.signed_up(server).ask("count to 200")
     page = answer.watch(2)
+    workers = children(server.process.pid)
     started = time.monotonic()
     server.process.send_signal(signal.SIGINT)
+    while time.monotonic() < started + 0.1:  # a terminal tells them too, and the master does once more
+        for worker in workers:
+            with suppress(ProcessLookupError):
+                os.kill(int(worker), signal.SIGINT)
+                os.kill(int(worker), signal.SIGQUIT)
     assert server.process.wait(20) == 0
     assert time.monotonic() - started < 10
     server.start()

@@ -138,8 +138,7 @@ class Streams:
             stream = _Stream(self.runner, lambda: self._leave(user_id))
         try:
             over = run.status != RunStatus.RUNNING and run.id not in self.runner.live  # else its last event is to come
-            following = self._follow(run.id, after, stream.deliver, over)
-            stream.unfollow = self.runner.loop.submit(following).result()
+            stream.unfollow = self.runner.loop.submit(self._follow(run.id, after, stream.deliver, over)).result()
         except BaseException:
             stream.close()
             raise

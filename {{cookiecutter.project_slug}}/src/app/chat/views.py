@@ -186,9 +186,7 @@ def stop(run_id: UUID) -> ResponseReturnValue:
     runs.stop(run)
     if wants_html():
         return redirect(url_for(".conversation", conversation_id=run.conversation_id), 303)
-    if not run.active:
-        return answer_now(run)
-    return {"status": "stopping"}, 202
+    return ({"status": "stopping"}, 202) if run.active else answer_now(run)
 
 
 @bp.get("/runs/<uuid:run_id>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import http.cookiejar
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -18,13 +20,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Whenever pytest starts it closes the folder of all its runs to others: to the PostgreSQL of a project that lies there.
+TEMPORARY = tempfile.mkdtemp(prefix="projects-")
+atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
+
 
 def clean_environment() -> dict[str, str]:
-    """Without the virtual environment the tests themselves run in."""
+    """Without the virtual environment the tests themselves run in, and with other temporary files."""
     ours = os.environ.get("VIRTUAL_ENV", "")
     path = [folder for folder in os.environ["PATH"].split(os.pathsep) if not ours or not folder.startswith(ours)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUAL_ENV", "PYTEST", "UV_"))}
-    return kept | {"PATH": os.pathsep.join(path)}
+    return kept | {"PATH": os.pathsep.join(path), "PYTEST_DEBUG_TEMPROOT": TEMPORARY}
 
 
 def make(project: Path, *targets: str, **environment: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
+import asyncio
 import ssl
 import sys
-import threading
 import warnings
+from contextlib import suppress
 
 PORT, PEM, TARGET = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 front = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -18,25 +18,22 @@ with warnings.catch_warnings():
 behind = ssl._create_unverified_context()  # noqa: S323
 
 
-def pipe(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65_536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # either side has hung up
+async def pipe(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with suppress(OSError):  # either side has hung up
+        while data := await source.read(65_536):
+            target.write(data)
+            await target.drain()
+    target.close()
 
 
-def serve(plain: socket.socket) -> None:
-    try:
-        client = front.wrap_socket(plain, server_side=True)
-    except OSError:
-        return
-    site = behind.wrap_socket(socket.create_connection(("127.0.0.1", TARGET)), server_hostname="localhost")
-    threading.Thread(target=pipe, args=(site, client), daemon=True).start()
-    pipe(client, site)
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    site = await asyncio.open_connection("127.0.0.1", TARGET, ssl=behind, server_hostname="localhost")
+    await asyncio.gather(pipe(reader, site[1]), pipe(site[0], writer))
 
 
-with socket.create_server(("127.0.0.1", PORT)) as server:
-    while True:
-        threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+async def main() -> None:
+    server = await asyncio.start_server(serve, "127.0.0.1", PORT, ssl=front)
+    await server.serve_forever()
+
+
+asyncio.run(main())

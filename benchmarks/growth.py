@@ -15,6 +15,7 @@ from plot import plot
 
 LENGTHS = (10, 100, 1000, 5000)
 OPEN, SHORT = 1000, {"BENCH_TOKENS": "20", "BENCH_RATE": "200"}
+TWO = {"WEB_CONCURRENCY": "2"}  # one site, as it is run; what one worker writes another shows by way of Redis
 
 
 def get(port: int, url: str, cookie: str) -> float:
@@ -70,10 +71,10 @@ def conversations(lab: Lab, rounds: int = 5) -> list[Figure]:
 
 
 def waiting(lab: Lab) -> list[Figure]:
-    """Pages while 1,000 streams wait for a slow model, on two processes."""
+    """Pages while 1,000 streams wait for a slow model, on two workers."""
     slow = {"BENCH_TOKENS": "3", "BENCH_RATE": "0.02"}
     settings = {"MAX_STREAMS": "2000", "MAX_STREAMS_PER_USER": "100", "MAX_RUNS": "5000"}
-    with lab.app(2, OPEN // 2, **slow, **settings) as app:
+    with lab.redis() as url, lab.app(1, OPEN, REDIS_URL=url, **TWO, **slow, **settings) as app:
         cookie = app.accounts[0][0][0]
 
         def p99() -> float:
@@ -86,8 +87,8 @@ def waiting(lab: Lab) -> list[Figure]:
         async def with_streams() -> tuple[float, float]:
             waited = []
             for start in range(0, OPEN, 20):
-                batch = [(app.ports[n % 2], *app.accounts[n % 2][n // 2][:2]) for n in range(start, start + 20)]
-                waited += await asyncio.gather(*(load.wait_app(*account) for account in batch))
+                batch = [account[:2] for account in app.accounts[0][start : start + 20]]
+                waited += await asyncio.gather(*(load.wait_app(app.ports[0], *account) for account in batch))
             some = statistics.median([await asyncio.to_thread(p99) for _ in range(3)])
             pss = app.pss()
             for writer in waited:
@@ -103,9 +104,9 @@ def waiting(lab: Lab) -> list[Figure]:
 
 def memory(lab: Lab) -> list[Figure]:
     """Memory of two workers before the first answer, after 1,000 and while 1,000 more arrive."""
-    with lab.app(2, 50, BENCH_MODEL="own") as app:
-        for port in app.ports:
-            get(port, "/login", "")
+    with lab.redis() as url, lab.app(1, 100, BENCH_MODEL="own", REDIS_URL=url, **TWO) as app:
+        for _ in range(20):  # so that both have shown a page
+            get(app.ports[0], "/login", "")
         before = app.pss()
         seen = {0: before}
         for hundred in range(1, 21):
@@ -122,8 +123,8 @@ def memory(lab: Lab) -> list[Figure]:
 
 async def _hundred(app: Server) -> None:
     """A hundred short answers of the demo model, which is imported at the first question like any other."""
-    accounts = [(app.ports[n % 2], *app.accounts[n % 2][n // 2][:2]) for n in range(100)]
-    await asyncio.gather(*(load.ask_app(*account, text="count to 3") for account in accounts))
+    asked = (load.ask_app(app.ports[0], *account[:2], text="count to 3") for account in app.accounts[0])
+    await asyncio.gather(*asked)
 
 
 def cap(lab: Lab) -> list[Figure]:

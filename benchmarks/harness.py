@@ -116,6 +116,7 @@ class Lab:
             "DATA_DIR": str(folder),
             "MAX_RUNS": "5000",
             "MODEL": "demo",
+            "MALLOC_ARENA_MAX": "2",  # as in the image
         }
 
     def spawn(self, *command: str, cwd: Path = HERE, **environment: str) -> subprocess.Popen[str]:
@@ -142,7 +143,7 @@ class Lab:
 
     @contextmanager
     def app(self, count: int, people: int, **settings: str) -> Iterator[Server]:
-        """*count* single-worker servers of the generated application, each with its own database and accounts."""
+        """*count* servers of the generated application, of one worker each, with their own databases and accounts."""
         folders = [Path(tempfile.mkdtemp(prefix="bench-")) for _ in range(count)]
         server = Server([])
         try:
@@ -166,6 +167,15 @@ class Lab:
         finally:
             for folder in folders:
                 shutil.rmtree(folder)
+
+    @contextmanager
+    def redis(self) -> Iterator[str]:
+        """The address of a Redis, whose own cost is not counted."""
+        port = free_port()
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        with self.running(Server([process], [port])):
+            yield f"redis://127.0.0.1:{port}/0"
 
 
 def alternate(rounds: int, **variants: Callable[[], float]) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import subprocess
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -116,7 +115,7 @@ def cost(pair: tuple[Server, Answers], count: int = AT_ONCE) -> Callable[[], flo
 def costs(lab: Lab, rounds: int = 5) -> list[Figure]:
     """CPU of the server processes for an answer of the scripted model."""
     with (
-        redis(lab) as url,
+        lab.redis() as url,
         alone(lab) as bottom,
         bare_async(lab) as bare,
         application(lab) as loop,
@@ -136,15 +135,6 @@ def costs(lab: Lab, rounds: int = 5) -> list[Figure]:
         Figure(f"answer of 200 tokens: {title}", ms[name] / ms["alone"], goal, rounds, "no web")
         for title, (name, goal) in goals.items()
     ]
-
-
-@contextmanager
-def redis(lab: Lab) -> Iterator[str]:
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    with lab.running(Server([process], [port])):
-        yield f"redis://127.0.0.1:{port}/0"
 
 
 def provider(lab: Lab, rounds: int = 5) -> list[Figure]:

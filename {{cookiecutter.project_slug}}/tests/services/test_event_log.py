@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import Any
 
 import pytest
 from engines import running_redis
 from redis import Redis
 
-from app.chat.event_log import KEEP_SECONDS, LIVE_SECONDS, LogLostError, RedisLog, frame
+from app.chat.event_log import BLOCK_MILLISECONDS, KEEP_SECONDS, LIVE_SECONDS, LogLostError, RedisLog, frame
 
 
 def test_an_event_that_was_lost_is_a_gap_for_whoever_resumes_before_it() -> None:
@@ -46,3 +47,32 @@ def test_no_log_stays_for_good_even_if_its_process_dies_after_redis_was_flushed(
 
     with running_redis() as url:
         asyncio.run(write(url))
+
+
+def test_a_run_without_words_is_not_read_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[bytes | None] = []
+
+    async def wait(url: str) -> int:
+        log, run, readings = RedisLog(url), uuid.uuid4(), 0
+        read: Any = log._redis.xread
+
+        def counted(*args: Any, **named: Any) -> Any:
+            nonlocal readings
+            readings += 1
+            return read(*args, **named)
+
+        monkeypatch.setattr(log._redis, "xread", counted)
+        await log.open(run)
+        await log.follow(run, 0, got.append)
+        await asyncio.sleep(0.5)
+        idle = readings
+        await log.append([(run, 1, frame(1, "text", {}))])
+        await log.end(run, 1)
+        while None not in got:
+            await asyncio.sleep(0.01)
+        await log.close()
+        return idle
+
+    with running_redis() as url:
+        assert 0 < asyncio.run(wait(url)) <= 0.5 / (BLOCK_MILLISECONDS / 1000) + 1
+    assert got == [frame(1, "text", {}), None]

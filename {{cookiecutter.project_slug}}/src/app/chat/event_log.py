@@ -1,8 +1,8 @@
 """The numbered events of each run, appended before anyone sees them, so that any stream can resume after any number.
 
 A log lives on the loop thread (``loop.py``); none of its methods may be called from elsewhere. Over Redis it is a
-stream for each run, read by one task of each process: the event numbered N has the id ``N-0``; ``0-1`` marks the
-beginning and ``N-1`` the end, so a stream that was flushed or lost an event shows it. While Redis is lost, runs go on
+stream for each run, read by one task of each process: the event numbered N has the id ``N-0``; after it ``N-1`` marks a
+beginning and ``N-2`` the end, so a stream that was flushed or lost an event shows it. While Redis is lost, runs go on
 without a log; those who follow them read the saved answer.
 """
 
@@ -173,7 +173,7 @@ class RedisLog(EventLog):
         await self._add([(run_id, f"{number}-0", {"frame": data}) for run_id, number, data in batch], LIVE_SECONDS)
 
     async def end(self, run_id: UUID, number: int) -> None:
-        await self._add([(run_id, f"{number}-1", {"end": ""})], KEEP_SECONDS)
+        await self._add([(run_id, f"{number}-2", {"end": ""})], KEEP_SECONDS)
 
     async def _add(self, entries: list[tuple[UUID, str, dict[Any, Any]]], seconds: int, anew: bool = False) -> None:
         if not entries or (self._lost_at and time.monotonic() < self._lost_at + PAUSE):
@@ -229,7 +229,7 @@ class RedisLog(EventLog):
     async def _read(self) -> None:
         while self._followers:
             self._numbers = {run_id: self._numbers[run_id] for run_id in self._followers}
-            positions: dict[Any, Any] = {_key(run_id): f"{number}-0" for run_id, number in self._numbers.items()}
+            positions: dict[Any, Any] = {_key(run_id): f"{number}-1" for run_id, number in self._numbers.items()}
             try:
                 found = await self._redis.xread(positions, block=BLOCK_MILLISECONDS)
             except FAILURES as error:

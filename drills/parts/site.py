@@ -16,7 +16,7 @@ from parts.docker_host import DockerHost
 APP = "chat-assistant"
 PORTS = {"HTTP_PORT": "8080", "HTTPS_PORT": "8443"}
 URL = "https://localhost:8443"
-PEOPLE = 20  # three streams each when there are 50: an account may ask 30 times a minute
+PEOPLE = 20  # at most three streams each when there are 50: an account may ask 30 times a minute
 PASSWORD = "correct horse battery"  # of accounts that live as long as a drill
 ACCOUNTS = f"""
 import json, secrets, sys

@@ -15,9 +15,9 @@ app = create_app()
 if os.environ.get("BENCH_MODEL") != "own":
     from scripted import scripted_model
 
-    from app.chat import asking
+    from app.chat.model.call import model_of
 
-    asking.model_of(app)  # so that nothing is left to import at the first question
+    model_of(app)  # so that nothing is left to import at the first question
     app.extensions["model"] = scripted_model()
 
 if os.environ.get("BENCH_LIMITS") == "off":

@@ -128,7 +128,8 @@ def test_times_of_proxy_server_and_containers_fit(project: Path, compose: dict[s
         import json, runpy, sys, unittest.mock as mock
         config = mock.MagicMock(SettingsError=Exception)
         config.load.return_value = mock.MagicMock(run_timeout_seconds=float(sys.argv[1]), development=False)
-        sys.modules |= {"app": mock.MagicMock(config=config), "app.chat": mock.MagicMock(), "app.config": config}
+        sys.modules |= {"app": mock.MagicMock(config=config), "app.config": config}
+        sys.modules |= {name: mock.MagicMock() for name in ("app.chat", "app.chat.runs")}
         conf = runpy.run_path("gunicorn.conf.py")
         print(json.dumps([conf["graceful_timeout"], conf["keepalive"]]))
     """

@@ -196,7 +196,8 @@ def graceful_timeout(project: Path, seconds: str) -> int:
         import runpy, sys, unittest.mock as mock
         config = mock.MagicMock(SettingsError=Exception)
         config.load.return_value = mock.MagicMock(run_timeout_seconds=float(sys.argv[1]), development=False)
-        sys.modules |= {"app": mock.MagicMock(config=config), "app.chat": mock.MagicMock(), "app.config": config}
+        sys.modules |= {"app": mock.MagicMock(config=config), "app.config": config}
+        sys.modules |= {name: mock.MagicMock() for name in ("app.chat", "app.chat.runs")}
         print(runpy.run_path("gunicorn.conf.py")["graceful_timeout"])
     """
     command = [sys.executable, "-c", code, seconds]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 # Every room is imported before the fork: workers share its memory, are quick to replace, and make an application each.
 from app import accounts, admin, cache, chat, jobs, operations, pages, pwa  # noqa: F401
-from app.chat import runs
+from app.chat.runs import stale
 from app.config import SettingsError, load
 
 try:
@@ -58,7 +58,7 @@ def post_worker_init(worker):
     gc.set_threshold(50_000, 20, 100)  # looking for garbage as often as Python does by itself is 6 % of an answer
     worker.tpool.shutdown = lambda wait: None  # gunicorn's signal handler calls it, and may hold its lock already
     worker.wsgi.extensions["assets"].publish()
-    runs.close_all_stale(worker.wsgi)
+    stale.close_all_stale(worker.wsgi)
     worker.stop_jobs = jobs.start_embedded(worker.wsgi, settings.run_timeout_seconds)
 
     def watch():

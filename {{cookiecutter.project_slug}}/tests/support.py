@@ -11,10 +11,11 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 from flask import Flask
@@ -29,6 +30,7 @@ from app.chat.models import Message, Run
 from app.database import db, new_id, transaction
 
 MakeApp = Callable[..., Flask]
+T = TypeVar("T")
 PASSWORD = "correct horse battery"
 FETCH = {"Accept": "application/json"}
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -49,6 +51,12 @@ def wait_until(condition: Callable[[], Any], seconds: float = 10) -> Any:
             return value
         time.sleep(0.01)
     raise AssertionError(f"not within {seconds} seconds: {condition}")
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run *work* in a thread of its own: the main thread may have an event loop of another test."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 class ScriptedModel:

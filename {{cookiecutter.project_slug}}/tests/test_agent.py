@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from support import MakeApp, ScriptedModel, Visitor
 
-from app.chat import demo_model
-from app.chat.demo_model import number_word
+from app.chat.model import demo as demo_module
+from app.chat.model.demo import number_word
 
 
 def step_of(visitor: Visitor, scripted: ScriptedModel, tool: str, **arguments: str) -> str:
@@ -74,8 +74,8 @@ def test_numbers_have_one_word_each(number: int, word: str) -> None:
 
 @pytest.fixture
 def demo(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> Visitor:
-    monkeypatch.setattr(demo_model, "SECONDS_PER_WORD", 0.001)
-    monkeypatch.setattr(demo_model, "SECONDS_PER_PIECE", 0)
+    monkeypatch.setattr(demo_module, "SECONDS_PER_WORD", 0.001)
+    monkeypatch.setattr(demo_module, "SECONDS_PER_PIECE", 0)
     app = make_app()
     del app.extensions["model"]
     return Visitor.signed_in(app, "ada@example.com")
@@ -103,19 +103,19 @@ def test_the_demo_model_calls_the_example_tools(demo: Visitor) -> None:
 def test_forty_first_questions_at_once_share_one_loop_and_one_model(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo_model, "SECONDS_PER_WORD", 0.001)
+    monkeypatch.setattr(demo_module, "SECONDS_PER_WORD", 0.001)
     app = make_app()
     del app.extensions["model"]
     loops, built = set(), []
-    original, answer = demo_model.demo_model, demo_model._answer
+    original, answer = demo_module.demo_model, demo_module._answer
 
     async def noting(messages: object, info: object) -> object:
         loops.add(asyncio.get_running_loop())
         async for piece in answer(messages, info):
             yield piece
 
-    monkeypatch.setattr(demo_model, "_answer", noting)
-    monkeypatch.setattr(demo_model, "demo_model", lambda: built.append(original()) or built[-1])
+    monkeypatch.setattr(demo_module, "_answer", noting)
+    monkeypatch.setattr(demo_module, "demo_model", lambda: built.append(original()) or built[-1])
     people = [Visitor.signed_in(app, f"user{number}@example.com") for number in range(40)]
     pages = []
     threads = [threading.Thread(target=lambda p=p: pages.append(p.ask("count to 30").page())) for p in people]

@@ -15,6 +15,7 @@ from test_stale_runs import kill
 from werkzeug.test import TestResponse
 
 from app.chat.models import Approval, Conversation, Run, RunStatus, ToolCall
+from app.chat.runs import stale
 
 
 def twins(scripted: ScriptedModel, visitor: Visitor) -> None:
@@ -177,9 +178,7 @@ def test_a_run_waits_for_days_and_goes_on_in_another_process(
     other = make_app()
     second = Visitor.of(other, ada)
     with other.app_context():
-        from app.chat import runs
-
-        runs.close_all_stale(other)
+        stale.close_all_stale(other)
     assert decisions(second.get(asked.conversation).text) == [url]
     scripted.answer("It is gone.")
     assert approve(second, url).status_code == 200

@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 from live import free_port
-from sqlalchemy import update
+from sqlalchemy import select, update
 from support import MakeApp, ScriptedModel, Visitor
 
 from app import cache
 from app.chat.models import Conversation
-from app.database import transaction
+from app.chat.pages import conversation_list
+from app.database import db, transaction
 
 
 def _at_once(count: int, do: Callable[[int], None]) -> None:
@@ -118,5 +119,31 @@ def test_the_list_comes_from_the_cache(app: Flask, ada: Visitor, scripted: Scrip
         session.execute(update(Conversation).values(title="changed behind its back"))
     assert "first thing" in ada.get("/chat").text
     with app.app_context():
-        cache.delete(f"conversations:{ada.user_id}")
+        conversation_list.forget(ada.user_id)
     assert "changed behind its back" in ada.get("/chat").text
+
+
+def test_the_list_is_forgotten_when_the_open_transaction_commits(app: Flask, ada: Visitor) -> None:
+    with app.app_context():
+        g.reads_only = True
+        with transaction() as session:
+            session.add(Conversation(user_id=ada.user_id, title="first"))
+        assert [listed.title for listed in conversation_list.recent(ada.user_id)] == ["first"]
+        with transaction() as session:
+            session.execute(update(Conversation).values(title="second"))
+            conversation_list.forget(ada.user_id)
+            assert [listed.title for listed in conversation_list.recent(ada.user_id)] == ["first"]
+        assert [listed.title for listed in conversation_list.recent(ada.user_id)] == ["second"]
+
+
+def test_a_list_is_not_kept_from_before_a_change_that_a_page_has_not_seen(app: Flask, ada: Visitor) -> None:
+    with app.app_context(), transaction() as session:
+        conversation = Conversation(user_id=ada.user_id, title="first")
+        session.add(conversation)
+    with app.app_context():
+        g.reads_only = True
+        assert db.session.scalars(select(Conversation.title)).all() == ["first"]  # what the page sees from now on
+        with transaction() as session:
+            session.get_one(Conversation, conversation.id).title = "second"
+        conversation_list.recent(ada.user_id)
+    assert "second" in ada.get("/chat").text

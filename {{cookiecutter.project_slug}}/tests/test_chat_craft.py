@@ -15,8 +15,8 @@ from sqlalchemy import select, text
 from support import FETCH, PAGE, Asked, MakeApp, ScriptedModel, Visitor, the_answer, the_run
 from test_jobs import work_off
 
-from app.chat import background
 from app.chat.models import Conversation, Feedback, Message
+from app.chat.runs import titles
 from app.database import transaction
 from app.security.markdown import inert_source
 
@@ -147,6 +147,27 @@ def test_a_conversation_is_exported_as_markdown_and_json(ada: Visitor, scripted:
     assert ada.get(f"{asked.conversation}/export?format=exe", FETCH).status_code == 422
 
 
+def test_reasoning_is_no_part_of_an_answer_and_has_its_own_place_in_json(
+    app: Flask, ada: Visitor, scripted: ScriptedModel
+) -> None:
+    scripted.call("my_usage")
+    asked = talk(ada, scripted, "Why?", "Because.")
+    with app.app_context(), transaction() as session:
+        session.get_one(Message, asked.answer_id).reasoning = "Let me see. <b>Hm.</b>"
+    assert ada.get(f"/messages/{asked.answer_id}/source", {"Accept": "text/plain"}).text == "Because."
+    assert "Let me see" not in ada.get(f"{asked.conversation}/export").text
+    assert "Let me see" not in ada.get(asked.conversation).text
+    whole = json.loads(ada.get(f"{asked.conversation}/export?format=json").text)
+    question, answer = whole["messages"]
+    assert question["reasoning"] is None
+    assert answer["text"] == "Because."
+    assert answer["reasoning"].startswith("Let me see.")
+    assert active(answer["reasoning"]) == []
+    (call,) = answer["tool_calls"]
+    assert call["name"] == "my_usage"
+    assert not {"response", "position", "message_id"} & call.keys()
+
+
 def active(source: str) -> list[str]:
     """What a viewer that understands everything would run, load or link to."""
     tokens = [child for block in MarkdownIt().parse(source) for child in [block, *(block.children or ())]]
@@ -183,8 +204,8 @@ def test_the_model_names_a_conversation_unless_its_user_has(make_app: MakeApp, s
     app = make_app(model="openai:gpt-5.2", openai_base_url="http://127.0.0.1:9/v1")
     ada = Visitor.signed_in(app, "ada@example.com")
     with app.app_context():
-        assert background.first_title("Why is the sky blue?\nTell me") == "Why is the sky blue?"
-        assert len(background.first_title("long " * 40)) == background.TITLE_CHARS
+        assert titles.first_title("Why is the sky blue?\nTell me") == "Why is the sky blue?"
+        assert len(titles.first_title("long " * 40)) == titles.LONGEST_TITLE
     talk(ada, scripted, "Why is the sky blue?", "Because.")
     scripted.answer('"Blue skies"')
     work_off(app)
@@ -192,7 +213,7 @@ def test_the_model_names_a_conversation_unless_its_user_has(make_app: MakeApp, s
     conversation = ada.rows(select(Conversation))[0]
     scripted.answer("Something else")
     with app.app_context():
-        background.suggest(conversation.id)
+        titles.suggest(conversation.id)
     assert ada.rows(select(Conversation.title)) == ["Blue skies"]  # it is not the first title any more
 
 

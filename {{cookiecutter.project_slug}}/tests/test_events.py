@@ -12,10 +12,11 @@ from engines import Engine
 from flask import Flask
 from support import MakeApp, Page, ScriptedModel, Visitor, parse_events, wait_until
 
-from app.chat import history, runs, streams
-from app.chat.answer import render_saved
-from app.chat.live import LiveRun
 from app.chat.models import Conversation, Message, Run, RunStatus
+from app.chat.rendering import GrowingAnswer, render_saved
+from app.chat.runs import saving, stale
+from app.chat.runs.live_run import LiveRun
+from app.chat.streams import sse
 from app.database import db, new_id, transaction
 from app.security.markdown import render_markdown
 
@@ -68,9 +69,9 @@ def test_text_cannot_forge_an_event(ada: Visitor, scripted: ScriptedModel) -> No
 def test_a_silent_stream_sends_heartbeats(
     ada: Visitor, scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.05)
     stream = ada.client.get(ada.ask().events, buffered=False).iter_encoded()
-    assert [next(stream) for _ in range(3)] == [streams.OPENING, streams.HEARTBEAT, streams.HEARTBEAT]
+    assert [next(stream) for _ in range(3)] == [sse.OPENING, sse.HEARTBEAT, sse.HEARTBEAT]
 
 
 def test_without_its_log_a_finished_answer_is_sent_whole(
@@ -157,13 +158,13 @@ class Story:
             conversation_id=conversation.id,
             user_id=ada.user_id,
             answer_id=answer.id,
-            worker=runs.this_worker(),
+            worker=stale.this_worker(),
         )
         with app.app_context(), transaction() as session:
             for row in (conversation, question, answer, run):
                 session.add(row)
                 session.flush()
-        self.live = LiveRun(run.id, conversation.id, answer.id)
+        self.live = LiveRun(run.id, conversation.id, GrowingAnswer(answer.id))
         self.url = f"/runs/{run.id}/events"
         self.log("open", run.id)
         self.page, self.text = Page(), ""
@@ -176,11 +177,15 @@ class Story:
         for _ in range(self.random.randint(1, 4)):
             piece = self.random.choice(PIECES)
             self.text += piece
-            self.live.answer.feed(piece)
+            self.live.answer.add_text(piece)
         if event := self.live.next_event():
             self.log("append", [event])
         if self.random.random() < 0.4:
-            history.save(self.app, [self.live.snapshot()])
+            self.save()
+
+    def save(self) -> dict[uuid.UUID, Run]:
+        snapshot = self.live.snapshot()
+        return saving.save(self.app, [snapshot]).runs if snapshot else {}
 
     def connect(self) -> None:
         """Read some of what there is, from here or, as a browser that has forgotten, from further back; then drop."""
@@ -206,7 +211,7 @@ class Story:
 
     def reload(self) -> None:
         with self.app.app_context():
-            message = db.session.get_one(Message, self.live.answer_id)
+            message = db.session.get_one(Message, self.live.answer.answer_id)
             items, self.page.tail = render_saved(message, active=True)
         self.page.items, self.page.last = dict(enumerate(map(str, items))), message.event_number
         self.late.clear()
@@ -215,7 +220,7 @@ class Story:
         self.live.status = RunStatus.DONE
         if event := self.live.next_event():
             self.log("append", [event])
-        (run,) = history.save(self.app, [self.live.snapshot()]).values()
+        (run,) = self.save().values()
         self.log("append", [self.live.terminal_event(run)])
         self.log("end", run.id, self.live.number)
 

@@ -16,7 +16,7 @@ from flask import Flask
 from pydantic_ai.messages import ModelMessage, ToolCallPart, ToolReturnPart
 from support import ScriptedModel, Visitor
 
-from app.chat import history
+from app.chat.model import history
 from app.chat.models import Conversation, Message, Run
 from app.database import new_id, transaction
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.chat.answer import GrowingAnswer
+from app.chat.rendering import AnswerEvent, GrowingAnswer
 from app.security.markdown import clean_text, render_markdown, split_blocks
 
 LINES = st.sampled_from(
@@ -107,24 +108,28 @@ def test_a_paragraph_closes_at_its_blank_line_but_a_list_may_go_on(end: str) -> 
     assert split_blocks("```\nOne.\n\n" + end)[0] == []
 
 
+def items_set_by(event: AnswerEvent | None) -> dict[int, str]:
+    return dict(event.data.get("set", [])) if event else {}
+
+
 @settings(max_examples=200)
 @given(st.lists(TEXTS, max_size=6))
 def test_a_growing_answer_shows_what_the_finished_one_shows(pieces: list[str]) -> None:
-    growing, items = GrowingAnswer(), {}
+    growing, items = GrowingAnswer(uuid.uuid4()), {}
     for piece in pieces:
-        growing.feed(piece)
-        items |= dict((growing.publish() or {}).get("set", []))
-    items |= dict((growing.finish() or {}).get("set", []))
+        growing.add_text(piece)
+        items |= items_set_by(growing.publish())
+    items |= items_set_by(growing.finish())
     assert "".join(items[number] for number in sorted(items)) == render_markdown("".join(pieces))
     assert sorted(items) == list(range(len(items)))
 
 
 def test_what_came_in_a_pause_of_parsing_is_parsed_although_the_model_says_no_more() -> None:
-    growing = GrowingAnswer()
-    growing.feed("a **b")
+    growing = GrowingAnswer(uuid.uuid4())
+    growing.add_text("a **b")
     growing._parse_at = time.perf_counter() + 0.05
-    growing.feed("**\n\n")
-    assert growing.publish() == {"append": "a **b**\n\n"}
+    growing.add_text("**\n\n")
+    assert growing.publish() == ("text", {"append": "a **b**\n\n"})
     time.sleep(0.06)
     assert "<strong>b</strong>" in str(growing.publish())
     assert growing.publish() is None

@@ -11,8 +11,8 @@ from flask import Flask
 from sqlalchemy import func, select
 from support import FETCH, MakeApp, ScriptedModel, Visitor, the_answer, the_run, wait_until
 
-from app.chat import history
 from app.chat.models import Conversation, Message, Run, RunStatus, ToolCall
+from app.chat.runs import saving
 from app.database import transaction
 
 
@@ -122,8 +122,8 @@ def test_stop_reaches_a_run_of_another_process(
 def test_a_database_that_fails_for_a_moment_loses_nothing(
     app: Flask, ada: Visitor, scripted: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, failures = history.save, [RuntimeError("gone"), RuntimeError("gone")]
-    monkeypatch.setattr(history, "save", lambda *args: save(*args) if not failures else fail(failures.pop()))
+    save, failures = saving.save, [RuntimeError("gone"), RuntimeError("gone")]
+    monkeypatch.setattr(saving, "save", lambda *args: save(*args) if not failures else fail(failures.pop()))
     scripted.call("my_usage")
     scripted.answer("All of it.")
     assert "All of it." in ada.ask().page().html

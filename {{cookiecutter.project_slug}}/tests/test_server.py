@@ -22,7 +22,7 @@ from huey.storage import SqliteStorage
 from live import LiveServer, Remote
 from support import Page, wait_until
 
-from app.chat.demo_model import number_word
+from app.chat.model.demo import number_word
 
 Serve = Callable[..., LiveServer]
 

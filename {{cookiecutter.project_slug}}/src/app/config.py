@@ -9,8 +9,10 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -140,6 +142,7 @@ class Settings(OwnSettings):
     user_tokens_per_day: int = Field(2_000_000, ge=0)  # what one user may spend a day (UTC); 0: any number
     user_dollars_per_day: float = Field(20, ge=0)  # the same in US dollars, where prices are known; 0: any
     max_requests_per_run: Count = 10  # model requests in one answer, tool steps included
+    max_tool_calls_per_response: Count = 16  # calls of tools that one model response may ask for
     max_runs: Count = 100  # answers one process works on at once
     max_streams: Count = 2000  # event streams one process keeps open
     max_streams_per_user: Count = 8  # event streams one user may keep open in one process
@@ -187,7 +190,37 @@ def project() -> dict[str, str]:
 
 
 def _provider(model: str) -> str:
-    return model.partition(":")[0].removesuffix("-chat")
+    return model.partition(":")[0].removesuffix("-chat").removesuffix("-responses")
+
+
+def known_providers() -> set[str]:
+    """Names of providers, by the files of Pydantic AI: importing it takes too long for the start."""
+    package = find_spec("pydantic_ai")
+    folder = Path(package.origin or "").parent / "providers" if package else Path()
+    return {file.stem.replace("_", "-") for file in folder.glob("[!_]*.py")} | PROVIDERS.keys()
+
+
+def key_variables(settings: "Settings", model_name: str) -> list[str]:
+    """The environment variables with the keys of those models in the chain that have this name."""
+    named = [model for model in settings.models if model.partition(":")[2] == model_name] or settings.models
+    return [variable for model in named if (variable := PROVIDERS.get(_provider(model), [""])[0])]
+
+
+def model_problems(settings: "Settings") -> Iterator[tuple[str, str]]:
+    """Why models of the chain could not be asked: pairs of a variable and what is wrong with it, with the fix."""
+    for model in settings.models:
+        if model in ("demo", "test"):
+            continue
+        provider, known = _provider(model), known_providers()
+        if ":" not in model or provider not in known:
+            close = get_close_matches(provider, known, 1)
+            hint = f"; did you mean {close[0]}:{model.partition(':')[2] or 'NAME'}?" if close else ""
+            yield "MODEL", f"{model} names no known provider, as in openai:gpt-5.2{hint}"
+            continue
+        if variable := _missing_key(model, settings):
+            yield variable, f"missing; MODEL {model} needs this key"
+        if _missing_package(model):
+            yield "MODEL", f"{model} needs an SDK: uv add 'pydantic-ai-slim[{provider}]'"
 
 
 def _missing_package(model: str) -> bool:
@@ -228,10 +261,25 @@ def production_problems(settings: Settings) -> Iterator[tuple[str, str]]:
     for model in settings.models:
         if model == "test" or (model == "demo" and hosts != ("localhost",)):  # a trial of the deployment may
             yield "MODEL", f"the {model} model is for development; e.g. {project()['model']}"
-        elif variable := _missing_key(model, settings):
-            yield variable, f"missing; MODEL {model} needs this key"
-        if _missing_package(model):
-            yield "MODEL", f"{model} needs an SDK: uv add 'pydantic-ai-slim[{_provider(model)}]'"
+    yield from model_problems(settings)
+
+
+_secrets_from_files: dict[str, str] = {}
+
+
+def read_secret_files() -> bool:
+    """Set the variables that files in SECRETS_DIR hold; return whether one has changed since it was last read.
+
+    A variable that the environment itself sets stays as it is.
+    """
+    has_changed = False
+    for file in filter(Path.is_file, SECRETS_DIR.glob("*")):  # Kubernetes keeps folders of its own beside them
+        variable, text = file.name.upper(), file.read_text("utf-8").strip()
+        if variable in os.environ and os.environ[variable] != _secrets_from_files.get(variable):
+            continue
+        has_changed |= _secrets_from_files.get(variable, text) != text
+        _secrets_from_files[variable] = os.environ[variable] = text
+    return has_changed
 
 
 def load(*, strict: bool = True) -> Settings:
@@ -242,8 +290,7 @@ def load(*, strict: bool = True) -> Settings:
         SettingsError: with every problem at once.
     """
     load_dotenv(find_dotenv(usecwd=True))
-    for file in filter(Path.is_file, SECRETS_DIR.glob("*")):  # Kubernetes keeps folders of its own beside them
-        os.environ.setdefault(file.name.upper(), file.read_text("utf-8").strip())
+    read_secret_files()
     try:
         settings = Settings() if strict or os.environ.get("SECRET_KEY") else Settings(secret_key=SecretStr(""))
     except ValidationError as error:

@@ -21,6 +21,8 @@ from flask_alembic import Alembic
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import Connection, Dialect, Engine, MetaData, NullPool, event, make_url, orm, text, types
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
 
 from app.config import project, settings
 from app.observability import metrics, tracing
@@ -101,6 +103,23 @@ def _forget_waiting(session: orm.Session) -> None:
 def now() -> datetime:
     """The current time, aware, in UTC."""
     return datetime.now(UTC)
+
+
+class database_clock(FunctionElement[datetime]):  # noqa: N801 (a SQL function)
+    """The current time by the database's clock, in SQL: hosts may disagree, the database does not."""
+
+    type = UTCDateTime()
+    inherit_cache = True
+
+
+@compiles(database_clock, "postgresql")
+def _postgresql_clock(element: object, compiler: object, **options: object) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(database_clock, "sqlite")
+def _sqlite_clock(element: object, compiler: object, **options: object) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 
 UNMODELLED = ("huey_", "message_search")  # tables of the job queue and the full-text index, and those that hold them

@@ -13,7 +13,7 @@ from live import ROOT, LiveServer
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from support import PASSWORD
 
-from app.chat.demo_model import number_word
+from app.chat.model.demo import number_word
 
 NUMBERS = [number_word(number) for number in range(1, 201)]
 ACCOUNT = ["account/settings", "account/password", "account/email", "account/two-factor", "account/delete"]

@@ -77,7 +77,7 @@ def test_a_tool_and_an_approval(page: Page, look: tuple[str, int]) -> None:
     send(page, "Please delete the conversation about bread")
     expect(page.get_by_role("button", name="Approve")).to_be_visible()
     looks_right(page, f"approval-{name}")
-    page.get_by_label("Reason, if not").fill("I still need it.")
+    page.get_by_label("Reason for denying").fill("I still need it.")
     page.get_by_role("button", name="Deny").click()
     expect(page.locator('.step[data-status="denied"]')).to_be_visible()
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible()

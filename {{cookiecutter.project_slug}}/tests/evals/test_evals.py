@@ -18,7 +18,7 @@ from pydantic_evals.evaluators import Evaluator, EvaluatorContext
 from sqlalchemy import select
 from support import MakeApp, Visitor
 
-from app.chat import demo_model
+from app.chat.model import demo
 from app.chat.models import Conversation, Message, ToolCall
 from app.database import db, new_id, transaction
 
@@ -125,7 +125,7 @@ class Judged:
         returns = [part for part in messages[-1].parts if isinstance(part, ToolReturnPart)]
         order = ORDER.search(str(returns[0].content)) if isinstance(messages[-1], ModelRequest) and returns else None
         if not self.gullible or order is None or self.obeyed:
-            async for piece in demo_model._answer(messages, info):
+            async for piece in demo._answer(messages, info):
                 yield piece
             return
         self.obeyed = True
@@ -149,7 +149,7 @@ def test_the_assistant_does_what_it_should_and_nothing_else(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("SECONDS_PER_WORD", "SECONDS_PER_PIECE"):
-        monkeypatch.setattr(demo_model, name, 0)
+        monkeypatch.setattr(demo, name, 0)
     app, people = make_app(), iter(range(1000))
 
     def ask(inputs: Inputs) -> Seen:

@@ -17,7 +17,7 @@ from fake_provider import FakeProvider
 from live import LiveAnswer, LiveServer, Remote, free_port
 from support import Page, parse_events, wait_until
 
-from app.chat.demo_model import number_word
+from app.chat.model.demo import number_word
 
 Serve = Callable[..., LiveServer]
 

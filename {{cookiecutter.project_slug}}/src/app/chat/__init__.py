@@ -1,21 +1,33 @@
-"""The chat: conversations, the agent, and runs that answer whether or not anyone is listening."""
+"""The chat: conversations, the agent, and runs that answer whether anyone looks or
+not.
+"""
 
 from flask import Flask
 
-from app.chat import export, message_views
-from app.chat.runner import Runner
-from app.chat.streams import Streams
+from app.chat import pages
+from app.chat.runs.runner import RUNNER, Runner
+from app.chat.streams.sse import STREAMS, Streams
+from app.config import Settings, model_problems
 from app.observability import metrics
 
 
 def init_app(app: Flask) -> None:
-    settings = app.extensions["settings"]
-    runner = app.extensions["runner"] = Runner(app)
-    app.extensions["streams"] = Streams(runner, settings.max_streams, settings.max_streams_per_user)
-    app.extensions["readiness"]["draining"] = lambda: "failed: draining" if runner.draining else "ok"
-    metrics.watch("app.streams.open", app.extensions["streams"].open.total)
+    settings: Settings = app.extensions["settings"]
+    runner = Runner(app)
+    RUNNER.set(app, runner)
+    streams = Streams(runner, settings.max_streams, settings.max_streams_per_user)
+    STREAMS.set(app, streams)
+    readiness = app.extensions["readiness"]
+    readiness["draining"] = lambda: "failed: draining" if runner.draining else "ok"
+    readiness["saving"] = runner.health
+    metrics.watch("app.saves.behind", runner.seconds_behind)
+    for scope in ("batch", "run"):  # else the first failure would be no increase
+        metrics.add("app.saves.failed", 0, scope=scope)
+    metrics.watch("app.streams.open", streams.open.total)
     metrics.watch("app.runs.live", lambda: len(runner.live))
     metrics.watch("app.loop.lag", runner.loop.lag)
     metrics.watch("app.event_log.size", lambda: runner.log.size)
-    app.register_blueprint(message_views.bp)
-    export.init_app(app)
+    if settings.development:
+        for variable, problem in model_problems(settings):
+            app.logger.warning("%s: %s", variable, problem)
+    pages.init_app(app)

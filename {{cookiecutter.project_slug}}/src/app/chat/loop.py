@@ -1,6 +1,7 @@
-"""One asyncio loop in one thread of each process: every agent call and every event log runs on it.
+"""The loop thread: one asyncio loop in one thread of each process.
 
-Provider clients are bound to the loop that opened their connections, so a loop per request would hang or fail.
+All agent calls and all event logs run on it. Provider clients are bound to the loop
+that opened their connections, so with a loop per request they would hang or fail.
 """
 
 import asyncio
@@ -14,43 +15,65 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-MOST_LAG = 5  # seconds; who measures waits no longer
+LONGEST_MEASURED_LAG = 5  # seconds; the metrics export that asks waits no longer
 
 
 def detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Begin work that serves many runs; it belongs to no trace, least of all to that of the first of them."""
+    """Start work that serves many runs.
+
+    It runs in an empty context. Otherwise its spans would belong to the trace of the
+    request that happened to start it.
+    """
     return asyncio.create_task(work, context=Context())
 
 
 class LoopThread:
-    """Starts at the first use in each process, so that it also survives a fork."""
+    """The loop and its thread.
+
+    They start at the first use in each process, so they also work after a fork.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pid = 0
+        self._process_id = 0  # of the process in which the loop was started
         self._loop: asyncio.AbstractEventLoop
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run *work* on the loop, in a copy of the caller's context, so that its spans belong to the caller's trace."""
-        return asyncio.run_coroutine_threadsafe(work, self._running())
+        """Run *work* on the loop.
+
+        It runs in a copy of the caller's context, so its spans belong to the caller's
+        trace.
+        """
+        return asyncio.run_coroutine_threadsafe(work, self._started_loop())
 
     def call(self, function: Callable[[], None]) -> None:
         """Call *function* on the loop soon, without waiting for it."""
-        self._running().call_soon_threadsafe(function)
+        self._started_loop().call_soon_threadsafe(function)
 
     def lag(self) -> float | None:
-        """How long the loop takes to begin with something new, in seconds; None before its first work."""
-        if self._pid != os.getpid():
-            return None
-        began = time.monotonic()
-        with suppress(TimeoutError):
-            self.submit(asyncio.sleep(0)).result(MOST_LAG)
-        return time.monotonic() - began
+        """Return how long the loop takes to start new work, in seconds.
 
-    def _running(self) -> asyncio.AbstractEventLoop:
+        The result is None before the first work in this process.
+        """
+        if self._process_id != os.getpid():
+            return None
+        submitted_at = time.monotonic()
+        with suppress(TimeoutError):
+            self.submit(asyncio.sleep(0)).result(LONGEST_MEASURED_LAG)
+        return time.monotonic() - submitted_at
+
+    def _started_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._pid != os.getpid():
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="agent-loop", daemon=True).start()
-                self._pid = os.getpid()
+            if self._process_id != os.getpid():
+                self._start()
         return self._loop
+
+    def _start(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        thread = threading.Thread(
+            target=self._loop.run_forever,
+            name="agent-loop",
+            daemon=True,
+        )
+        thread.start()
+        self._process_id = os.getpid()

@@ -1,9 +1,11 @@
-"""The agent's tools. Each runs as the signed-in user and reads only what is theirs; it is yours to change."""
+"""The agent's tools. Change them as you like.
+
+Each tool runs as the signed-in user and reads only that user's data.
+"""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from pydantic_ai import RunContext, Tool
@@ -19,14 +21,19 @@ MAX_RESULTS = 8
 
 @dataclass(frozen=True)
 class Deps:
-    """What tools may use: who asks, and short database sessions, one that only reads and one that writes."""
+    """What tools may use: the id of the user who asks, and database sessions.
+
+    ``session`` opens a short session that only reads, ``transaction`` one that writes.
+    """
 
     user_id: UUID
     session: Callable[[], AbstractContextManager[Session]]
     transaction: Callable[[], AbstractContextManager[Session]]
 
 
-def search_my_conversations(context: RunContext[Deps], words: str) -> list[dict[str, str]]:
+def search_my_conversations(
+    context: RunContext[Deps], words: str
+) -> list[dict[str, str]]:
     """Find earlier messages of the user that contain the given words.
 
     Args:
@@ -34,40 +41,61 @@ def search_my_conversations(context: RunContext[Deps], words: str) -> list[dict[
     """
     with context.deps.session() as session:
         hits = search.find(session, context.deps.user_id, words, MAX_RESULTS)
-    found = ((hit.title, hit.role, f"{hit.at:%Y-%m-%d}", hit.excerpt.striptags()) for hit in hits)
-    return [{"conversation": title, "by": role, "at": at, "text": text} for title, role, at, text in found]
+    return [
+        {
+            "conversation": hit.title,
+            "by": hit.role,
+            "at": f"{hit.at:%Y-%m-%d}",
+            "text": hit.excerpt.striptags(),
+        }
+        for hit in hits
+    ]
 
 
 def my_usage(context: RunContext[Deps]) -> dict[str, int]:
-    """How many conversations and answers the user has had, and how many tokens those took."""
+    """How many conversations and answers the user has had, and their tokens."""
     user_id = context.deps.user_id
+    conversations = select(func.count()).where(Conversation.user_id == user_id)
+    conversations = conversations.where(Conversation.deleted_at.is_(None))
+    answers = select(func.count()).where(Run.user_id == user_id)
+    tokens = select(func.sum(Run.input_tokens + Run.output_tokens))
+    tokens = tokens.where(Run.user_id == user_id)
     with context.deps.session() as session:
-        kept = Conversation.user_id == user_id, Conversation.deleted_at.is_(None)
-        conversations = session.scalar(select(func.count()).where(*kept))
-        tokens = func.coalesce(func.sum(Run.input_tokens + Run.output_tokens), 0)
-        answers, used = session.execute(select(func.count(), tokens).where(Run.user_id == user_id)).one()
-    return {"conversations": conversations or 0, "answers": answers or 0, "tokens": used or 0}
+        return {
+            "conversations": session.scalar(conversations) or 0,
+            "answers": session.scalar(answers) or 0,
+            "tokens": session.scalar(tokens) or 0,
+        }
 
 
 def delete_conversation(context: RunContext[Deps], title: str) -> str:
-    """Delete the user's newest conversation with this title. The user is asked for approval before it happens.
+    """Delete the user's newest conversation with this title.
+
+    The user is asked for approval first.
 
     Args:
         title: The whole title of the conversation.
     """
-    answering = select(Run.conversation_id).where(Run.status.in_(ACTIVE))
-    mine = Conversation.user_id == context.deps.user_id, Conversation.deleted_at.is_(None)
-    named = Conversation.id.not_in(answering), func.lower(Conversation.title) == func.lower(title.strip())
+    being_answered = select(Run.conversation_id).where(Run.status.in_(ACTIVE))
+    has_title = func.lower(Conversation.title) == func.lower(title.strip())
+    matching = select(Conversation).where(
+        Conversation.user_id == context.deps.user_id,
+        Conversation.deleted_at.is_(None),
+        Conversation.id.not_in(being_answered),
+        has_title,
+    )
+    newest_first = matching.order_by(Conversation.id.desc())
     with context.deps.transaction() as session:
-        found = session.scalars(select(Conversation).where(*mine, *named).order_by(Conversation.id.desc())).first()
-        if found is None:
+        conversation = session.scalars(newest_first).first()
+        if conversation is None:
             return "There is no such conversation."
-        found.deleted_at = now()
-        return f"Deleted “{found.title}”."
+        conversation.deleted_at = now()
+        return f"Deleted “{conversation.title}”."
 
 
-# A tool that changes something asks first: the run waits until its user approves or denies the call.
-TOOLS: list[Callable[..., Any] | Tool[Deps]] = [
+# A tool that changes something needs approval: the run waits until the user approves
+# or denies the call.
+TOOLS: list[Callable[..., object] | Tool[Deps]] = [
     search_my_conversations,
     my_usage,
     Tool(delete_conversation, requires_approval=True),

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, delete, func, select
 
 from app import assets, jobs
 from app.accounts.models import UserSession
-from app.chat import runs
 from app.chat.models import Conversation, Run
+from app.chat.runs import stale
 from app.config import Settings, settings
 from app.database import now, reading, transaction
 from app.observability import metrics, tracing
@@ -74,7 +74,7 @@ def clean_daily() -> None:
 def close_stale_runs() -> None:
     """Runs of a process that is gone end as interrupted although nobody looks at them."""
     with transaction() as session:
-        runs.close_stale(session)
+        stale.close_stale(session)
 
 
 @click.command("cleanup")

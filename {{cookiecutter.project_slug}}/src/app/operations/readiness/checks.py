@@ -48,7 +48,7 @@ class Deployment:
         if self.problems:
             raise NotMeasuredError("the application refuses to start")
         from app import create_app
-        from app.chat.demo_model import demo_model
+        from app.chat.model.demo import demo_model
 
         app = create_app(settings())
         app.extensions["model"] = demo_model()

@@ -7,19 +7,20 @@ import { flush, hold, isBehind, show as showHeld } from "app/outbox.js";
 import { offerDuring, seen } from "app/push.js";
 import { Scroller } from "app/scroll.js";
 import "app/shortcuts.js";
-import { refresh } from "app/sidebar.js";
 import { follow } from "app/stream.js";
+import { awaitTitle, isProvisional } from "app/titles.js";
 import { elementsFrom } from "app/trusted.js";
 
 const byId = (id) => document.getElementById(id);
 const transcript = byId("transcript");
+const questions = transcript.getElementsByClassName("question");
 const composer = byId("composer");
 const message = composer.elements.text;
 const actions = byId("answer-actions");
 const scroller = new Scroller(byId("main"), byId("jump"));
 const DRAFT = `draft:${composer.dataset.user}:`;
-const TITLED_AFTER = 3000; // milliseconds; by then the first question's title has been made
 const QUEUED = "queued";
+const CONTINUE = "Continue";
 const ENDINGS = {
   done: "Answer complete.",
   stopped: "Answer stopped.",
@@ -57,6 +58,7 @@ function watch(article) {
   article.setAttribute("aria-busy", "true");
   article.classList.add("thinking");
   offer("stop", "Stop", stop);
+  if (questions.length === 1) awaitTitle();
   say("The assistant is answering.");
   const withdraw = offerDuring(byId("push-offer"));
   const changed = () => {
@@ -82,7 +84,6 @@ function watch(article) {
       if (!answering) offer("regenerate", "Regenerate", regenerate);
       warn();
       say(ENDINGS[kind]);
-      if (!queued && transcript.querySelectorAll(".question").length === 1) setTimeout(refresh, TITLED_AFTER);
       if (queued && !answering) composer.requestSubmit();
     },
   });
@@ -96,9 +97,7 @@ function show(markup) {
   if (article) watch(article);
 }
 
-async function send(event) {
-  event.preventDefault();
-  const form = new FormData(composer);
+async function send(form) {
   queued = answering && form.get("text").trim() !== "";
   const deciding = transcript.querySelector(".approval");
   if (queued) warn(deciding ? "Approve or deny first; your message is kept." : "Your message will be sent after this answer.");
@@ -118,7 +117,8 @@ async function send(event) {
     show(messages);
   } catch (error) {
     if (error.kind === "conversation-busy") {
-      sessionStorage.setItem(QUEUED, location.pathname); // another tab has asked: show that answer, then send
+      // Another tab has asked: show that answer, then send what is still in the field.
+      if (message.value === form.get("text")) sessionStorage.setItem(QUEUED, location.pathname);
       location.reload();
     }
     if (error.status) explain(error);
@@ -127,6 +127,18 @@ async function send(event) {
     button.disabled = false;
     message.focus();
   }
+}
+
+// Asks for the rest of an answer that was cut off; a draft in the field stays there.
+async function sendContinue(button) {
+  if (transcript.querySelector(".approval")) return warn("Approve or deny first.");
+  if (answering) return warn("An answer is still being written.");
+  const form = new FormData(composer);
+  form.set("text", CONTINUE);
+  form.set("client_key", crypto.randomUUID());
+  button.disabled = true;
+  await send(form);
+  button.disabled = false;
 }
 
 const pathOf = (url) => new URL(url, location).pathname;
@@ -226,7 +238,10 @@ async function showLinked() {
   find().classList.add("found");
 }
 
-composer.addEventListener("submit", send);
+composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  send(new FormData(composer));
+});
 actions.addEventListener("submit", act);
 transcript.addEventListener("submit", act);
 message.addEventListener("input", keepDraft);
@@ -237,6 +252,7 @@ message.addEventListener("keydown", (event) => {
   }
 });
 transcript.addEventListener("click", (event) => {
+  if (event.target.matches("[data-continue]")) sendContinue(event.target);
   if (!event.target.closest(".earlier a")) return;
   event.preventDefault();
   showEarlier().catch((error) => explain(error, "The earlier messages could not be loaded."));
@@ -252,6 +268,7 @@ serve(transcript);
 showLinked();
 const unfinished = transcript.querySelector(".answer[data-events]");
 if (unfinished) watch(unfinished);
+else if (questions.length === 1 && isProvisional(questions[0].querySelector(".question-text").textContent)) awaitTitle();
 if (sessionStorage.getItem(QUEUED) === location.pathname) {
   sessionStorage.removeItem(QUEUED);
   composer.requestSubmit(); // waits for the answer that is being written, or for a decision

@@ -1,0 +1,85 @@
+"""The forms that the chat page sends."""
+
+from typing import TypeVar
+
+from flask import request
+from flask_wtf import FlaskForm
+from wtforms import Field, HiddenField, IntegerField, StringField, TextAreaField
+from wtforms.validators import AnyOf, DataRequired, Length, Regexp, ValidationError
+
+from app.chat.models import Approval, Conversation, Feedback
+from app.config import settings
+from app.errors import Problem
+from app.text import clean_text
+
+Form = TypeVar("Form", bound=FlaskForm)
+
+
+def _clean(value: str | None) -> str:
+    return clean_text(value or "").strip()
+
+
+class QuestionForm(FlaskForm):  # type: ignore[misc]
+    text = TextAreaField(
+        "Message",
+        filters=[_clean],
+        validators=[DataRequired("Please write something.")],
+    )
+    # Made by the page for each question: the same key again is the same question.
+    client_key = HiddenField(
+        validators=[
+            Regexp(r"^[0-9A-Za-z-]{8,64}$", message="This form is incomplete."),
+        ],
+    )
+
+    def validate_text(self, field: Field) -> None:
+        most = settings().max_message_chars
+        if len(field.data) > most:
+            raise ValidationError(f"That is too long: at most {most:,} characters.")
+
+
+class DecisionForm(FlaskForm):  # type: ignore[misc]
+    decision = StringField(
+        validators=[AnyOf(("approve", "deny"), message="Approve or deny.")],
+    )
+    reason = StringField(
+        filters=[_clean],
+        validators=[Length(max=Approval.reason.type.length)],
+    )
+
+
+class FeedbackForm(FlaskForm):  # type: ignore[misc]
+    rating = IntegerField(
+        validators=[AnyOf((1, 0, -1), message="1, -1, or 0 to take it back.")],
+    )
+    reason = StringField(
+        filters=[_clean],
+        validators=[Length(max=Feedback.reason.type.length)],
+    )
+
+
+class TitleForm(FlaskForm):  # type: ignore[misc]
+    title = StringField(
+        "Title",
+        filters=[_clean],
+        validators=[
+            DataRequired("Please give it a name."),
+            Length(max=Conversation.title.type.length),
+        ],
+    )
+
+
+def accepted(form: Form) -> Form:
+    """Return *form* if it is valid and has no unknown fields.
+
+    Raises:
+        Problem: 422, with the messages for each bad field.
+    """
+    is_valid = form.validate()
+    errors = {name: messages for name, messages in form.errors.items() if name}
+    for name in request.form.keys() - form._fields.keys():
+        errors[name] = ["This field is not known."]
+    if is_valid and not errors:
+        return form
+    detail = " ".join(text for messages in errors.values() for text in messages)
+    raise Problem(422, "invalid", detail, errors=errors)

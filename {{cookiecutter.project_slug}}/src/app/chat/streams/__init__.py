@@ -1,0 +1,1 @@
+"""The numbered events of runs, and the streams that send them to browsers."""

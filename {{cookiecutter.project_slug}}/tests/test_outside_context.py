@@ -1,0 +1,454 @@
+"""A conversation goes on, however long its turns are and whatever a model can read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from engines import Engine
+from fake_provider import (
+    Body,
+    FakeProvider,
+    call,
+    conversation_of,
+    end,
+    error,
+    question_of,
+    raw,
+    say,
+    think,
+)
+from outside import (
+    CALM,
+    GOES_ON,
+    LATER,
+    MOST_SECONDS,
+    QUESTION,
+    Scene,
+    a_tool,
+    last_answer,
+    make_scene,
+    provider,
+    seen_on,
+    squeezed,
+    store_turns,
+    table,
+    verdict,
+    visible,
+    within,
+)
+from shapes import NOTES, Script
+from shapes.context import FAMILIES, OTHER_REFUSALS, Refusal
+from support import Asked, MakeApp, Page
+
+__all__ = ["provider", "table"]
+pytestmark = CALM
+EARLIER = ("The earlier question?", "The earlier answer.")
+END = " THE END OF IT."
+WORDS = "ordinary words and a few more "
+
+
+@dataclass(frozen=True)
+class LongTurn:
+    """A long turn, and what the next request still tells of the conversation."""
+
+    name: str
+    rounds: Sequence[Script]
+    told: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+    question: str = QUESTION
+    characters: float = 4  # that one token holds at most
+    result: str = ""  # of the tool ``odd``
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+# Without usage, by which estimates would be corrected.
+UNCOUNTED = end("stop", usage=None)
+UNCOUNTED_CALL = end("tool", usage=None)
+
+
+def long_text(length: int, words: str = WORDS) -> str:
+    return (words * (length // len(words) + 1))[:length]
+
+
+def answer(length: int, words: str = WORDS) -> list[Script]:
+    """An answer of so many characters that ends with END."""
+    whole = long_text(length, words) + END
+    pieces = [whole[at : at + 5000] for at in range(0, len(whole), 5000)]
+    return [(say(*pieces), UNCOUNTED)]
+
+
+SHORT = (say("A short answer."), UNCOUNTED)
+DIGITS = "TWFuIGlzIGRpc3Rpbmd1aXNoZWQsIG5vdCBvbmx5IGJ5IGhpcyByZWFzb24"
+LONG_ARGUMENTS = json.dumps({"value": long_text(120_000)})
+LONG_TURNS = [
+    LongTurn("an answer of 120,000 characters", answer(120_000), (END,)),
+    LongTurn("an answer without spaces", answer(120_000, DIGITS), (END,)),
+    LongTurn(
+        "an answer of 60,000 Japanese characters",
+        answer(60_000, "日本語の文章。"),
+        (END,),
+        characters=1.7,
+    ),
+    LongTurn(
+        "an answer of 30,000 emoji",
+        answer(30_000, "🙂🎉"),
+        (END,),
+        characters=1,
+    ),
+    LongTurn(
+        "a question of 32,000 characters and a longer answer",
+        answer(90_000),
+        (END,),
+        question=long_text(31_000) + "?",
+    ),
+    LongTurn(
+        "reasoning of 150,000 characters",
+        [(think(long_text(150_000, "thinking hard ")), *SHORT)],
+        (*EARLIER, QUESTION, "A short answer."),
+        ("thinking hard",),
+    ),
+    LongTurn(
+        "reasoning between tags of 150,000 characters",
+        [(say("<think>", long_text(150_000, "thinking hard "), "</think>"), *SHORT)],
+        (*EARLIER, QUESTION, "A short answer."),
+        ("thinking hard",),
+    ),
+    LongTurn(
+        "a tool result of 150,000 characters",
+        [(call("odd"), UNCOUNTED_CALL), SHORT],
+        (QUESTION, "A short answer."),
+        result=long_text(150_000),
+    ),
+    LongTurn(
+        "tool arguments of 120,000 characters",
+        [(call("odd", LONG_ARGUMENTS), UNCOUNTED_CALL), SHORT],
+        (QUESTION, "A short answer."),
+    ),
+    LongTurn(
+        "eight tool results of 20,000 characters",
+        [*[(call("odd", call_id=f"c{n}"), UNCOUNTED_CALL) for n in range(8)], SHORT],
+        (QUESTION, "A short answer."),
+        result=long_text(20_000),
+    ),
+    LongTurn(
+        "a small budget for history",
+        answer(5000),
+        (END,),
+        settings=(("history_tokens", 200),),
+    ),
+    LongTurn(
+        "a tiny budget for history",
+        answer(5000),
+        (END,),
+        settings=(("history_tokens", 10),),
+    ),
+]
+
+
+@pytest.mark.parametrize("row", LONG_TURNS, ids=lambda row: row.name)
+def test_the_newest_turn_is_told_however_long_it_is(
+    make_app: MakeApp,
+    provider: FakeProvider,
+    engine: Engine,
+    table: list[Sequence[str]],
+    row: LongTurn,
+) -> None:
+    scene = make_scene(make_app, provider, **dict(row.settings))
+    conversation = store_turns(scene, [EARLIER])
+    scene.scripts.add(row.question, *row.rounds)
+    with (
+        a_tool("odd", row.result),
+        verdict(table, "4 history", row.name, engine.name) as judged,
+    ):
+        scene.begin_neighbour()
+        asked = scene.ask(row.question, conversation)
+        page = within(2 * MOST_SECONDS, asked.page)
+        with judged.on("page"):
+            assert page.ending.kind == "done"
+            assert scene.run_of(asked).error is None
+        with judged.on("stored row"):
+            stored = scene.answer_of(asked).text
+            assert stored.endswith(("A short answer.", END))
+        with judged.on("next question"):
+            later = scene.ask(LATER, conversation)
+            assert within(MOST_SECONDS, later.page).ending.kind == "done"
+            check_told(scene, row)
+        with judged.on("neighbour"):
+            scene.end_neighbour()
+
+
+def check_told(scene: Scene, row: LongTurn) -> None:
+    told = conversation_of(scene.later_request())
+    said = "".join(one.text for one in told)
+    for text in row.told:
+        assert text in said
+    for text in row.dropped:
+        assert text not in said
+    assert "assistant" in [one.by for one in told]
+    assert [one.call_id for one in told if one.by == "call"] == [
+        one.call_id for one in told if one.by == "result"
+    ]
+    tokens = dict(row.settings).get("history_tokens", 24_000)
+    assert len(said) < row.characters * tokens + 2000
+
+
+def test_of_several_long_turns_the_newest_are_told(
+    make_app: MakeApp, provider: FakeProvider
+) -> None:
+    scene = make_scene(make_app, provider)
+    turns = [(f"Question {n}?", long_text(40_000) + f" END {n}.") for n in range(4)]
+    conversation = store_turns(scene, turns)
+    within(MOST_SECONDS, scene.ask(LATER, conversation).page)
+    said = "".join(one.text for one in conversation_of(scene.later_request()))
+    assert "END 3." in said
+    assert "END 2." in said
+    assert "END 0." not in said
+
+
+CONTEXT = 32_000  # tokens that the model of these tests can read
+QUESTION_TOKENS = 8000
+
+
+@dataclass(frozen=True)
+class Language:
+    """A text of some script, and about how many characters one token holds."""
+
+    name: str
+    sample: str
+    characters: float
+
+
+LANGUAGES = [
+    Language("Japanese", "東京の天気は今日も晴れです。", 1.0),
+    Language("Chinese", "今天的天气很好。我们去公园散步吧。", 1.0),
+    Language("Korean", "오늘은 날씨가 아주 좋습니다. ", 1.1),
+    Language("Thai", "วันนี้อากาศดีมากและท้องฟ้าแจ่มใส ", 1.3),
+    Language("Hindi", "आज मौसम बहुत अच्छा है और आसमान साफ है। ", 1.4),
+    Language("Arabic", "الطقس اليوم جميل جدا والسماء صافية ", 1.7),
+    Language("Hebrew", "מזג האוויר היום נעים מאוד והשמיים בהירים ", 1.6),
+    Language("Russian", "Сегодня очень хорошая погода и ясное небо. ", 2.2),
+    Language("emoji", "🙂🎉🚀🌍🐍", 0.4),
+    Language("joined emoji", "👨\u200d👩\u200d👧\u200d👦🏳\ufe0f\u200d🌈", 0.6),
+    Language("Base64", DIGITS, 1.4),
+    Language("hexadecimal", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b", 1.6),
+    Language("code", "for (let i=0;i<n;i++){a[i]=b[i]*c[i]-d[i];}\n", 2.3),
+    Language("digits", "314159265358979323846264338327950288", 1.2),
+    Language("English", "The weather is very nice today and the sky is clear. ", 4.4),
+]
+
+
+class SmallModel:
+    """Counts tokens, refuses what is over its context, and reports what it has read."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self.requests: dict[str, list[Body]] = {}
+
+    def tokens(self, body: Body) -> int:
+        long = sum(map(len, self._texts(body)))
+        return int(long / self.language.characters) + 1000  # instructions and tools
+
+    def _texts(self, body: Body) -> list[str]:
+        return [one.text for one in conversation_of(body)]
+
+    def __call__(self, body: Body) -> Script:
+        self.requests.setdefault(question_of(body), []).append(body)
+        tokens = self.tokens(body)
+        if tokens > CONTEXT:
+            message = f"This model's maximum context length is {CONTEXT} tokens."
+            problem = {"message": message, "code": "context_length_exceeded"}
+            return (error(400, {"error": problem}),)
+        return (say("A short answer."), end("stop", usage=(tokens, 5)))
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda row: row.name)
+def test_a_long_conversation_goes_on_in_any_script(
+    make_app: MakeApp,
+    provider: FakeProvider,
+    engine: Engine,
+    table: list[Sequence[str]],
+    language: Language,
+) -> None:
+    scene = make_scene(make_app, provider)
+    model = SmallModel(language)
+    with verdict(table, "5 tokens", language.name, engine.name) as judged:
+        scene.begin_neighbour()
+        scene.scripts.fallback = model
+        length = int(QUESTION_TOKENS * language.characters)
+        most = scene.app.extensions["settings"].max_message_chars
+        body = long_text(min(length, most - 100), language.sample).strip()
+        conversation = "/chat"
+        with judged.on("page"):
+            for number in range(5):
+                question = f"{number}: {body}"
+                asked = scene.ask(question, conversation)
+                conversation = asked.conversation
+                page = within(MOST_SECONDS, asked.page)
+                assert page.ending.kind == "done", (number, scene.run_of(asked).error)
+                assert len(model.requests[question]) <= 2
+        with judged.on("stored row"):
+            assert scene.run_of(asked).error is None
+            assert scene.answer_of(asked).text == "A short answer."
+        with judged.on("next question"):
+            check_short_question(scene, model, conversation)
+        with judged.on("neighbour"):
+            scene.end_neighbour()
+
+
+def check_short_question(scene: Scene, model: SmallModel, conversation: str) -> None:
+    """A short question fits at once, together with the newest turn."""
+    asked = scene.ask("Is it?", conversation)
+    assert within(MOST_SECONDS, asked.page).ending.kind == "done"
+    (request,) = model.requests["Is it?"]
+    told = conversation_of(request)
+    assert "A short answer." in [one.text for one in told if one.by == "assistant"]
+    assert any(one.text.startswith("4: ") for one in told if one.by == "user")
+
+
+def test_a_question_too_long_for_the_model_does_not_spoil_the_conversation(
+    make_app: MakeApp, provider: FakeProvider
+) -> None:
+    japanese = Language("Japanese", "東京の天気は今日も晴れです。", 0.8)
+    scene = make_scene(make_app, provider)
+    conversation = store_turns(scene, [EARLIER])
+    model = scene.scripts.fallback = SmallModel(japanese)
+    question = long_text(31_000, japanese.sample)
+    for _ in range(2):
+        asked = scene.ask(question, conversation)
+        page = within(MOST_SECONDS, asked.page)
+        assert scene.run_of(asked).error == "context"
+        assert NOTES["context"] in page.ending.data["footer"]
+        assert len(model.requests.pop(question)) <= 2
+    asked = scene.ask("Is it?", conversation)
+    assert within(MOST_SECONDS, asked.page).ending.kind == "done"
+    (request,) = model.requests["Is it?"]
+    users = [one.text for one in conversation_of(request) if one.by == "user"]
+    assert users == [EARLIER[0], "Is it?"]
+
+
+# Six turns of about 3,500 tokens each: more than the half of what a model can read.
+TURNS = [(f"Question {n}?", long_text(14_000) + f" END {n}.") for n in range(6)]
+READABLE = 64_000  # characters
+
+
+def refusing(
+    refusal: Refusal, when: Callable[[Body], bool]
+) -> Callable[[Body], Script]:
+    """Refuses some requests and answers the others."""
+
+    def respond(body: Body) -> Script:
+        return refusal.steps if when(body) else (say("It fits."),)
+
+    return respond
+
+
+def is_too_long(body: Body) -> bool:
+    return sum(len(one.text) for one in conversation_of(body)) > READABLE
+
+
+@pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.name)
+def test_a_request_over_the_context_is_tried_once_with_less_history(
+    make_app: MakeApp,
+    provider: FakeProvider,
+    engine: Engine,
+    table: list[Sequence[str]],
+    row: Refusal,
+) -> None:
+    scene = make_scene(make_app, provider, model=row.model)
+    conversation = store_turns(scene, TURNS)
+    with verdict(table, "5 errors", row.name, engine.name) as judged:
+        scene.begin_neighbour()
+        with judged.on("page"):
+            asked, page = ask_a_model(scene, conversation, refusing(row, is_too_long))
+            assert (page.ending.kind, scene.run_of(asked).error) == ("done", None)
+            assert squeezed("It fits.") in seen_on(page)
+            check_requests(scene, 2)
+            assert "END 5." in json.dumps(scene.scripts.requests[QUESTION][-1])
+        with judged.on("stored row"):
+            always = refusing(row, lambda body: True)
+            asked, page = ask_a_model(scene, conversation, always)
+            assert scene.run_of(asked).error == "context"
+            assert NOTES["context"] in page.ending.data["footer"]
+            shown = last_answer(scene.ada, conversation)
+            assert squeezed(NOTES["context"]) in visible(shown)
+            check_requests(scene, 2)
+        with judged.on("next question"):
+            later = scene.ask(LATER, conversation)
+            assert within(MOST_SECONDS, later.page).ending.kind == "done"
+            told = conversation_of(scene.later_request())
+            assert [one.text for one in told if one.by == "user"].count(QUESTION) <= 1
+        with judged.on("neighbour"):
+            scene.end_neighbour()
+
+
+def ask_a_model(
+    scene: Scene, conversation: str, model: Callable[[Body], Script]
+) -> tuple[Asked, Page]:
+    scene.scripts.requests.pop(QUESTION, None)
+    scene.scripts.fallback = model
+    asked = scene.ask(QUESTION, conversation)
+    return asked, within(MOST_SECONDS, asked.page)
+
+
+def check_requests(scene: Scene, most: int) -> None:
+    """At most so many requests, each with less than the one before."""
+    requests = scene.scripts.requests[QUESTION]
+    lengths = [len(json.dumps(body)) for body in requests]
+    assert len(lengths) <= most
+    assert lengths == sorted(lengths, reverse=True)
+
+
+@pytest.mark.parametrize("row", OTHER_REFUSALS, ids=lambda row: row.name)
+def test_other_refusals_are_not_taken_for_a_long_conversation(
+    make_app: MakeApp,
+    provider: FakeProvider,
+    engine: Engine,
+    table: list[Sequence[str]],
+    row: Refusal,
+) -> None:
+    scene = make_scene(make_app, provider, model=row.model)
+    conversation = store_turns(scene, [EARLIER])
+    with verdict(table, "5 other errors", row.name, engine.name) as judged:
+        scene.begin_neighbour()
+        always = refusing(row, lambda body: True)
+        asked, page = ask_a_model(scene, conversation, always)
+        with judged.on("page"):
+            assert NOTES[row.error] in page.ending.data["footer"]
+        with judged.on("stored row"):
+            assert scene.run_of(asked).error == row.error
+            check_requests(scene, 1)
+        with judged.on("next question"):
+            later = scene.ask(LATER, conversation)
+            page = within(MOST_SECONDS, later.page)
+            assert squeezed(GOES_ON) in seen_on(page)
+            told = conversation_of(scene.later_request())
+            assert [one.text for one in told] == [*EARLIER, LATER]
+        with judged.on("neighbour"):
+            scene.end_neighbour()
+
+
+def test_turns_that_failed_do_not_pile_up(
+    make_app: MakeApp, provider: FakeProvider
+) -> None:
+    scene = make_scene(make_app, provider)
+    conversation = store_turns(scene, [EARLIER])
+    faults = [
+        error(500, {"error": {"message": "x"}}),
+        error(400, {"error": {"message": "x"}}),
+        raw(b"data: {this is not json\n\n"),
+        end("content_filter"),
+        end("length"),
+    ]
+    for number, fault in enumerate(faults):
+        question = f"Question {number}?"
+        scene.scripts.add(question, (fault,))
+        within(MOST_SECONDS, scene.ask(question, conversation).page)
+    within(MOST_SECONDS, scene.ask(LATER, conversation).page)
+    told = conversation_of(scene.later_request())
+    assert not [one for one in told if re.match(r"Question [0-3]\?", one.text)]
+    assert [one.text for one in told][:2] == list(EARLIER)

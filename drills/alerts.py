@@ -37,7 +37,7 @@ m.watch("app.ready", lambda: [(0.5, {"check": "mail"})])
 for pool in ("used", "size"):
     m.watch(f"app.database.pool.{pool}", lambda: [(20, {"engine": "default"})])
 values = {"app.streams.open": 10, "app.runs.live": 10, "app.loop.lag": 0.9, "app.database.replication.lag": 60.0,
-          "app.backup.age": 1e6, "app.backup.drill.age": 1e7, "app.queue.length": 500}
+          "app.backup.age": 1e6, "app.backup.drill.age": 1e7, "app.queue.length": 500, "app.saves.behind": 100}
 for name, value in values.items():
     m.watch(name, lambda value=value: value)
 while True:
@@ -45,6 +45,7 @@ while True:
     m.add("app.sign_ins", 40, outcome="failed")
     m.add("app.errors", 5, type="Emitted", where="run")
     m.add("app.tool_calls", 8, tool="my_usage", outcome="failed")
+    m.add("app.saves.failed", scope="run")
     m.add("app.jobs", task="app.operations.backup.create_if_due", outcome="failed")
     time.sleep(2)
 """

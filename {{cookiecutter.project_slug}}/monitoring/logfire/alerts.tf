@@ -61,6 +61,17 @@ locals {
         having count(*) > 10 and count(*) filter (where attributes->>'run.outcome' = 'error') > 0.2 * count(*)
       SQL
     }
+    saving-fails = {
+      description = "A worker cannot save its answers. docs/runbook.md#savingfails"
+      window      = "5m"
+      query       = <<-SQL
+        select service_instance_id, max(scalar_value) as seconds
+        from metrics
+        where metric_name = 'app.saves.behind'
+        group by 1
+        having max(scalar_value) > 30
+      SQL
+    }
     requests-fail = {
       description = "More than one request in a hundred fails. docs/runbook.md#availabilityburnsfast"
       window      = "1h"

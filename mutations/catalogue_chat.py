@@ -10,7 +10,7 @@ from changes import (
     replace_by,
 )
 from mutation import Mutation
-from places import in_function, in_module
+from places import in_class, in_function, in_module
 
 CALLS = "test_outside_calls.py"
 CONTEXT = "test_outside_context.py"
@@ -23,6 +23,7 @@ TITLES = "test_titles.py"
 
 MODEL_BUDGET = "chat/model/budget.py"
 MODEL_CALL = "chat/model/call.py"
+MODEL_CALL_IDS = "chat/model/call_ids.py"
 MODEL_FAILURES = "chat/model/failures.py"
 MODEL_HISTORY = "chat/model/history.py"
 MODEL_OUTPUT = "chat/model/output.py"
@@ -100,8 +101,8 @@ S11 = [
     ),
     Mutation(
         id="call-ids-not-unique",
-        path=MODEL_OUTPUT,
-        find=in_function("UniqueCallIds.apply", "own_id in self._seen"),
+        path=MODEL_CALL_IDS,
+        find=in_class("UniqueCallIds", "___ in self._seen"),
         change=remove_operand,
         tests=f"{SHAPES} -k 'twice and response'",
     ),

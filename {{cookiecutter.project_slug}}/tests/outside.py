@@ -39,8 +39,11 @@ LATER = "And now?"
 GOES_ON = "On we go."
 NEIGHBOUR_QUESTION = "What does the neighbour ask?"
 NEIGHBOUR_ANSWER = "Half of an answer, and the rest of it."
+EARLIER = ("The earlier question?", "The earlier answer.")
+WORDS = "ordinary words and a few more "
+DIGITS = "TWFuIGlzIGRpc3Rpbmd1aXNoZWQsIG5vdCBvbmx5IGJ5IGhpcyByZWFzb24"
 MOST_SECONDS = 30  # for an odd answer to end
-PROMPT_SECONDS = 5  # for the end of an ordinary answer to be saved and shown
+PROMPT_SECONDS = 10  # for the end of an ordinary answer to be saved and shown
 COLUMNS = ("page", "stored row", "next question", "neighbour")
 Result = TypeVar("Result")
 # Pydantic AI warns of odd output. The collector may find a stream of a provider in this
@@ -280,6 +283,11 @@ def execute(app: Flask, *statements: str, **values: Any) -> None:
     with app.app_context(), transaction() as session:
         for statement in statements:
             session.execute(sql(statement), values)
+
+
+def long_text(length: int, words: str = WORDS) -> str:
+    """*words* again and again, up to so many characters."""
+    return (words * (length // len(words) + 1))[:length]
 
 
 def squeezed(text: str) -> str:

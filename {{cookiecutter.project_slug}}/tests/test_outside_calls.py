@@ -172,7 +172,7 @@ def check_steps(scene: Scene, asked: Asked, row: Approval) -> None:
     assert found == expected
     for step in decided:
         assert ("Deleted" in step.result) == (step.status == "done")
-    if row.ids is not None and len(set(row.ids)) == len(steps):
+    if row.ids is not None:
         assert [step.call_id for step in steps] == list(row.ids)
 
 

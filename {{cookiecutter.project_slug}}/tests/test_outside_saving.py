@@ -144,6 +144,13 @@ REFUSALS = [
         PLAIN,
     ),
     Refusal(
+        "the messages of an answer that waits for an approval",
+        "messages",
+        f"NEW.model_messages LIKE '%{MARK}%'",
+        [(say("Shall I? "), call("delete_conversation", f'{{"title": "{MARK}"}}'))],
+        "Shall I?",
+    ),
+    Refusal(
         "how the run ended",
         "runs",
         f"NEW.output_tokens = {EXPENSIVE}",
@@ -186,6 +193,7 @@ def test_a_run_that_cannot_be_saved_hurts_no_other(
             assert NOTES["save"] in page.ending.data["footer"]
             assert squeezed(NOTES["save"]) in visible(shown)
             assert "Using" not in shown
+            assert "Wants to use" not in shown
             assert squeezed(row.text or "") in visible(shown)
             assert squeezed(row.text or "") in seen_on(page)
         with judged.on("stored row"):

@@ -18,7 +18,7 @@ from approving import (
     wait_for_end,
 )
 from engines import Engine
-from fake_provider import CUT, FakeProvider, call, say
+from fake_provider import CUT, FakeProvider, call, conversation_of, say
 from outside import (
     CALM,
     LATER,
@@ -205,3 +205,6 @@ def test_after_the_end_no_step_reads_as_if_it_were_running(
             with judged.on("next question"):
                 later = scene.ask(LATER, asked.conversation)
                 assert within(MOST_SECONDS, later.page).ending.kind == "done"
+                told = conversation_of(scene.later_request())
+                calls = [one.call_id for one in told if one.by == "call"]
+                assert calls == [one.call_id for one in told if one.by == "result"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from fake_provider import CLOSE, Step, end, error, event, raw
+from fake_provider import CLOSE, Step, chunk, end, error, event, raw
 
 from shapes import ANTHROPIC, CHAT, RESPONSES, Script
 
@@ -299,6 +299,13 @@ FAMILIES = [
             CLOSE,
         ),
         model=RESPONSES,
+    ),
+]
+
+FAMILIES += [
+    Refusal(
+        "an error after an empty first chunk",
+        (chunk({"role": "assistant", "content": ""}), *streamed(LLAMA)),
     ),
 ]
 

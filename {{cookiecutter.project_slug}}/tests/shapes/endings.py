@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fake_provider import Step, chunk, end, raw, say
+from fake_provider import Step, call, chunk, end, event, raw, say
 
 from shapes import ANTHROPIC, RESPONSES, Shape
 from shapes.usage import FINISHED, STOP, part
@@ -40,6 +40,20 @@ ENDINGS = [
     ended("SAFETY", "refused"),
     ended("PROHIBITED_CONTENT", "refused"),
     ended("guardrail_intervened", "refused"),
+    ended("RECITATION", "refused"),
+    ended("content_filter: RECITATION", "refused", "incomplete"),
+    ended(
+        "function_call_filter: MALFORMED_FUNCTION_CALL",
+        "model",
+        "refused",
+        "incomplete",
+    ),
+    ended("malformed_function_call", "model", "cut_off", "incomplete"),
+    ended("ERROR_TOXIC", "refused", "model", "incomplete"),
+    ended("ERROR_LIMIT", "length", "model", "incomplete"),
+    ended("USER_CANCEL", "cut_off", "incomplete"),
+    ended("time_limit", "cut_off", "timeout", "incomplete"),
+    ended("repetition_truncation", "length", "cut_off", "incomplete"),
     ended("something_new", "incomplete"),
     ended("OTHER", "incomplete", "cut_off"),
     ended("load", "incomplete", "cut_off"),
@@ -58,6 +72,33 @@ ENDINGS = [
             (raw(b'data: {"choices": [{"delta": {"content": "Hello there."}}]}\n\n'),)
             + (FINISHED, Step("close"))
         ],
+    ),
+    Shape(
+        "tool_calls without a call",
+        [(say("Hello there."), end("tool"))],
+    ),
+    Shape(
+        "length inside a tool call",
+        [(say("Hello there."), call("my_usage", '{"half'), end("length"))],
+        text=None,  # the model may be asked for the whole call
+        errors=("length",),
+        calls=None,
+    ),
+    Shape(
+        "abort inside a tool call",
+        [(say("Hello there."), call("my_usage", '{"half'), end("abort"))],
+        text=None,
+        errors=("cut_off", "model", "incomplete"),
+        calls=None,
+    ),
+    Shape(
+        "comments and pings between the chunks",
+        [(say("Hello "), raw(b": PROCESSING\n\n"), raw(b"\n"), say("there."))],
+    ),
+    Shape(
+        "a second [DONE] and more after it",
+        [(say("Hello there."), end("stop"), FINISHED, say(" Too late."))],
+        hidden=("Too late.",),
     ),
     Shape(
         "stop without [DONE]",
@@ -83,6 +124,16 @@ ENDINGS = [
         model=ANTHROPIC,
     ),
     ended("something_new", "incomplete", said="unknown, Anthropic", model=ANTHROPIC),
+    Shape(
+        "pings and an unknown event, Anthropic",
+        [(say("Hello there."), raw(event("ping")), raw(event("new_event", x=1)))],
+        model=ANTHROPIC,
+    ),
+    Shape(
+        "an unknown event, Responses",
+        [(say("Hello there."), raw(event("response.new", sequence_number=9)))],
+        model=RESPONSES,
+    ),
     ended("length", "length", said="max_output_tokens, Responses", model=RESPONSES),
     ended("content_filter", "refused", said="filter, Responses", model=RESPONSES),
     ended("something_new", "incomplete", said="unknown, Responses", model=RESPONSES),

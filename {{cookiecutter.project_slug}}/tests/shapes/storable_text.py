@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fake_provider import call, chunk, raw, say, think
+from fake_provider import call, chunk, error, raw, say, think
 
 from shapes import ANTHROPIC, HELLO, RESPONSES, USED, Shape, text
 
@@ -117,6 +117,37 @@ STORABLE_TEXT = [
         calls=ODD,
         result="words " * 170_000,
         errors=(None, "context"),
+    ),
+    Shape(
+        "response id with NUL and a surrogate",
+        [
+            (
+                chunk({"content": "Hello there."}, id=f"c\x00{HIGH}"),
+                chunk({}, "stop", id=f"c\x00{HIGH}", service_tier=f"x\x00{LOW}"),
+                raw(b"data: [DONE]\n\n"),
+            )
+        ],
+    ),
+    Shape(
+        "refusal with NUL and a surrogate",
+        [(chunk({"refusal": f"No\x00 {HIGH}"}), chunk({}, "stop"))],
+        text="",
+        errors=("refused",),
+    ),
+    Shape(
+        "error message with NUL and a surrogate",
+        [(error(400, {"error": {"message": f"No\x00 {HIGH}", "code": f"\x00{LOW}"}}),)],
+        text="",
+        errors=("unavailable",),
+    ),
+    Shape(
+        "tool arguments with odd keys",
+        [
+            (call("odd", '{"value": {"k' + HIGH + r'": "\u0000", "\ud83d": 1}}'),),
+            HELLO,
+        ],
+        calls=ODD,
+        result="Done.",
     ),
     Shape(
         "model name with NUL, a surrogate and 900 characters",

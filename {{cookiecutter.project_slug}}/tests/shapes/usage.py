@@ -113,6 +113,53 @@ USAGES = [
         tokens=None,
     ),
     counted(
+        "with details that are null",
+        say("Hello there."),
+        chunk(
+            {},
+            "stop",
+            usage=totals(20, 10)
+            | {"prompt_tokens_details": None, "completion_tokens_details": None},
+        ),
+        FINISHED,
+        tokens=(20, 10),
+    ),
+    counted(
+        "with null inside the details",
+        say("Hello there."),
+        chunk(
+            {},
+            "stop",
+            usage=totals(20, 10)
+            | {
+                "prompt_tokens_details": {"cached_tokens": None},
+                "completion_tokens_details": {"reasoning_tokens": None},
+            },
+        ),
+        FINISHED,
+        tokens=(20, 10),
+    ),
+    counted(
+        "a total alone",
+        say("Hello there."),
+        chunk({}, "stop", usage={"total_tokens": 30}),
+        FINISHED,
+        tokens=None,
+    ),
+    counted(
+        "null instead of numbers",
+        say("Hello there."),
+        chunk({}, "stop", usage=dict.fromkeys(totals(0, 0))),
+        FINISHED,
+        tokens=UNKNOWN,
+    ),
+    counted(
+        "input only",
+        say("Hello there."),
+        end("stop", usage=(20, 0)),
+        tokens=None,
+    ),
+    counted(
         "negative",
         say("Hello there."),
         end("stop", usage=(-1, -1)),

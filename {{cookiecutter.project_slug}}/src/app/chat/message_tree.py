@@ -8,16 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Select,
-    and_,
-    bindparam,
-    literal,
-    or_,
-    orm,
-    select,
-)
+from sqlalchemy import ColumnElement, Select, bindparam, literal, or_, orm, select
 from sqlalchemy.orm.interfaces import ORMOption
 
 from app.chat.models import Message
@@ -42,7 +33,8 @@ def _path_statement() -> Select[Message]:
     # The limit on the length ends the recursion, on SQLite and PostgreSQL alike.
     parents = parents.where(steps.c.length < bindparam("most"))
     steps = steps.union_all(parents)
-    messages = select(Message).join(steps, Message.id == steps.c.id)
+    messages = select(Message)
+    messages = messages.join(steps, Message.id == steps.c.id)
     return messages.order_by(steps.c.length.desc())
 
 
@@ -93,8 +85,8 @@ def _siblings_of(shown: Sequence[Message]) -> Select[UUID, UUID | None]:
         # First messages have no parent to find them by. Finding their versions reads
         # the whole conversation, so it is done only where a first message is shown.
         in_conversation = Message.conversation_id == first.conversation_id
-        has_no_parent = Message.parent_id.is_(None)
-        is_sibling = or_(is_sibling, and_(in_conversation, has_no_parent))
+        is_first = in_conversation & Message.parent_id.is_(None)
+        is_sibling = or_(is_sibling, is_first)
     siblings = select(Message.id, Message.parent_id).where(is_sibling)
     return siblings.order_by(Message.id)
 
@@ -104,8 +96,10 @@ def end_of(session: orm.Session, message: Message) -> UUID:
     start = select(Message.id).where(Message.id == message.id)
     below = start.cte("below", recursive=True)
     child = orm.aliased(Message)
-    children = select(child.id).join(below, child.parent_id == below.c.id)
+    children = select(child.id)
+    children = children.join(below, child.parent_id == below.c.id)
     below = below.union_all(children)
-    newest_first = select(below.c.id).order_by(below.c.id.desc())
-    newest: UUID = session.scalars(newest_first.limit(1)).one()
-    return newest
+    newest = select(below.c.id).order_by(below.c.id.desc())
+    newest = newest.limit(1)
+    newest_id: UUID = session.scalars(newest).one()
+    return newest_id

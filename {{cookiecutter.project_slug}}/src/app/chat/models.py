@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import (
@@ -85,19 +86,42 @@ ACTIVE = (RunStatus.RUNNING, RunStatus.WAITING)
 CUT_SHORT = (Failure.LENGTH, Failure.CUT_OFF)
 _KEPT_SQL = text("deleted_at IS NULL")
 _ACTIVE_SQL = text("status IN ('running', 'waiting')")
+_KEPT_BY_USER = Index(
+    None,
+    "user_id",
+    "updated_at",
+    "id",
+    sqlite_where=_KEPT_SQL,
+    postgresql_where=_KEPT_SQL,
+)
+# One active run per conversation, whatever the processes do.
+_ONE_ACTIVE_RUN = Index(
+    "uq_runs_active",
+    "conversation_id",
+    unique=True,
+    sqlite_where=_ACTIVE_SQL,
+    postgresql_where=_ACTIVE_SQL,
+)
+_HEARTBEATS = Index(
+    "ix_runs_heartbeat",
+    "heartbeat_at",
+    sqlite_where=_ACTIVE_SQL,
+    postgresql_where=_ACTIVE_SQL,
+)
+
+# Foreign keys of rows that are deleted together with the row they refer to.
+ConversationId = Annotated[
+    UUID, mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+]
+MessageId = Annotated[
+    UUID, mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+]
 
 
 class Conversation(Identified, Created, Owned, Model):
     __tablename__ = "conversations"
     __table_args__ = (
-        Index(
-            None,
-            "user_id",
-            "updated_at",
-            "id",
-            sqlite_where=_KEPT_SQL,
-            postgresql_where=_KEPT_SQL,
-        ),
+        _KEPT_BY_USER,
         Index(None, "updated_at"),
         Index(None, "deleted_at"),
     )
@@ -123,12 +147,8 @@ class Message(Identified, Created, Owned, Model):
         Index(None, "conversation_id", "id"),
     )
 
-    conversation_id: Mapped[UUID] = mapped_column(
-        ForeignKey("conversations.id", ondelete="CASCADE")
-    )
-    parent_id: Mapped[UUID | None] = mapped_column(
-        ForeignKey("messages.id", ondelete="CASCADE"), index=True
-    )
+    conversation_id: Mapped[ConversationId]
+    parent_id: Mapped[MessageId | None] = mapped_column(index=True)
     role: Mapped[str] = mapped_column(String(10))
     text: Mapped[str] = mapped_column(Text, default="")
     client_key: Mapped[str | None] = mapped_column(String(64))
@@ -155,31 +175,15 @@ class Run(Identified, Owned, Model):
 
     __tablename__ = "runs"
     __table_args__ = (
-        # One active run per conversation, whatever the processes do.
-        Index(
-            "uq_runs_active",
-            "conversation_id",
-            unique=True,
-            sqlite_where=_ACTIVE_SQL,
-            postgresql_where=_ACTIVE_SQL,
-        ),
-        Index(
-            "ix_runs_heartbeat",
-            "heartbeat_at",
-            sqlite_where=_ACTIVE_SQL,
-            postgresql_where=_ACTIVE_SQL,
-        ),
+        _ONE_ACTIVE_RUN,
+        _HEARTBEATS,
         Index(None, "user_id", "started_at"),
         Index(None, "conversation_id"),
         Index(None, "finished_at"),
     )
 
-    conversation_id: Mapped[UUID] = mapped_column(
-        ForeignKey("conversations.id", ondelete="CASCADE")
-    )
-    answer_id: Mapped[UUID] = mapped_column(
-        ForeignKey("messages.id", ondelete="CASCADE"), unique=True
-    )
+    conversation_id: Mapped[ConversationId]
+    answer_id: Mapped[MessageId] = mapped_column(unique=True)
     status: Mapped[str] = mapped_column(String(12), default=RunStatus.RUNNING)
     error: Mapped[str | None] = mapped_column(String(40))
     worker: Mapped[str] = mapped_column(String(120))
@@ -213,9 +217,7 @@ class ToolCall(Identified, Model):
 
     __tablename__ = "tool_calls"
 
-    message_id: Mapped[UUID] = mapped_column(
-        ForeignKey("messages.id", ondelete="CASCADE"), index=True
-    )
+    message_id: Mapped[MessageId] = mapped_column(index=True)
     call_id: Mapped[str] = mapped_column(Text)
     response: Mapped[int] = mapped_column(default=0, server_default="0")
     name: Mapped[str] = mapped_column(String(LONGEST_IDENTIFIER))
@@ -265,8 +267,6 @@ class Feedback(Created, Model):
 
     __tablename__ = "feedback"
 
-    message_id: Mapped[UUID] = mapped_column(
-        ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True
-    )
+    message_id: Mapped[MessageId] = mapped_column(primary_key=True)
     rating: Mapped[int]
     reason: Mapped[str | None] = mapped_column(String(500))

@@ -79,12 +79,8 @@ class AnswerPieces(Protocol):
     def ending(self, run: Run, note: str, may_continue: bool) -> Markup: ...
 
 
-_pieces = cast(
-    "AnswerPieces",
-    Environment(loader=PackageLoader("app"), autoescape=True)
-    .get_template("chat/_answer.html")
-    .module,
-)
+_templates = Environment(loader=PackageLoader("app"), autoescape=True)
+_pieces = cast("AnswerPieces", _templates.get_template("chat/_answer.html").module)
 
 
 class RenderedAnswer(NamedTuple):
@@ -109,10 +105,11 @@ def arguments_of(call: ToolCall) -> list[Argument]:
         values = None
     if not isinstance(values, dict):
         return [Argument("arguments", with_visible_escapes(call.arguments))]
-    return [
-        Argument(with_visible_escapes(name), with_visible_escapes(_as_text(value)))
-        for name, value in values.items()
-    ]
+    arguments = []
+    for name, value in values.items():
+        text = with_visible_escapes(_as_text(value))
+        arguments.append(Argument(with_visible_escapes(name), text))
+    return arguments
 
 
 def _as_text(value: object) -> str:
@@ -151,10 +148,9 @@ class _RenderedTexts:
 
     def get(self, text: str) -> tuple[Markup, ...]:
         with self._lock:
-            found = self._html.get(text)
-            if found is not None:
+            if text in self._html:
                 self._html.move_to_end(text)
-                return found
+                return self._html[text]
         html = self._render(text)
         with self._lock:
             if text not in self._html:
@@ -186,13 +182,14 @@ def _rendered(text: str, steps: Sequence[ToolCall], active: bool) -> RenderedAns
     items: list[Markup] = []
     begin = 0
     for step in steps:
-        items.extend(closed_items(text[begin : step.position]))
+        items += closed_items(text[begin : step.position])
         items.append(render_step(step))
         begin = step.position
+    last_text = text[begin:]
     if not active:
-        items.extend(closed_items(text[begin:]))
+        items += closed_items(last_text)
         return RenderedAnswer(items, "")
-    blocks, tail = split_blocks(text[begin:].lstrip("\n"))
+    blocks, tail = split_blocks(last_text.lstrip("\n"))
     return RenderedAnswer([*items, *blocks], tail)
 
 
@@ -236,26 +233,26 @@ class GrowingAnswer:
         answer = cls(message.id, message.text)
         begin = 0
         for call in message.tool_calls:
-            answer._item_count += len(closed_items(message.text[begin : call.position]))
-            step = _Step(answer._item_count, call)
-            answer._steps.append(step)
+            items_before = closed_items(message.text[begin : call.position])
+            answer._item_count += len(items_before)
+            answer._add_step(call)
             answer.response = max(answer.response, call.response)
-            answer._item_count += 1
             begin = call.position
-        answer._item_count += len(closed_items(message.text[begin:]))
+        last_items = closed_items(message.text[begin:])
+        answer._item_count += len(last_items)
         return answer
 
     @property
     def undecided(self) -> list[ToolCall]:
         """The steps that wait for an approval."""
-        return [
-            step.call for step in self._steps if step.call.status == StepStatus.WAITING
-        ]
+        calls = [step.call for step in self._steps]
+        return [call for call in calls if call.status == StepStatus.WAITING]
 
     @property
     def is_only_reasoning(self) -> bool:
         """Whether the model has reasoned and then said and done nothing."""
-        has_output = bool(self.open_text.strip() or self.text.strip() or self._steps)
+        text = self.text + self.open_text
+        has_output = bool(text.strip() or self._steps)
         return bool(self.reasoning) and not has_output
 
     @property
@@ -312,9 +309,7 @@ class GrowingAnswer:
         if own_id in self._steps_of_response:
             self.set_step(own_id, StepStatus.RUNNING)
             return
-        self._take_buffer()
-        self._close_items(closed_items(self._tail))
-        self._tail = ""
+        self._close_tail()
         self._needs_break = False
         if self.text:
             self.text = self.text.rstrip("\n") + "\n\n"
@@ -329,29 +324,35 @@ class GrowingAnswer:
             started_at=now(),
             position=len(self.text),
         )
+        step = self._add_step(call)
+        self._steps_of_response[own_id] = step
+        self._step_changed(step)
+
+    def _add_step(self, call: ToolCall) -> _Step:
         step = _Step(self._item_count, call)
         self._steps.append(step)
-        self._steps_of_response[own_id] = step
         self._item_count += 1
-        self._step_changed(step)
+        return step
 
     def set_step(
         self, own_id: str, status: StepStatus, result: str | None = None
     ) -> None:
         """Show the state of a step of the present response and its result."""
         step = self._steps_of_response[own_id]
-        step.call.status = status
+        call = step.call
+        call.status = status
         if result is not None:
-            step.call.result = storable(result[:LONGEST_RESULT])
-            step.call.finished_at = now()
+            call.result = storable(result[:LONGEST_RESULT])
+            call.finished_at = now()
         self._step_changed(step)
 
     def close_steps(self) -> None:
         """The run has ended: steps that did not finish never will."""
         for step in self._steps:
-            if step.call.finished_at is None:
-                step.call.status = StepStatus.UNFINISHED
-                step.call.finished_at = now()
+            call = step.call
+            if call.finished_at is None:
+                call.status = StepStatus.UNFINISHED
+                call.finished_at = now()
                 self._step_changed(step)
 
     def take_unsaved_steps(self) -> list[ToolCall]:
@@ -378,9 +379,7 @@ class GrowingAnswer:
         """The same once no more text will come: everything is closed."""
         if self._replaced:
             return self._whole(active=False)
-        self._take_buffer()
-        self._close_items(closed_items(self._tail))
-        self._tail = ""
+        self._close_tail()
         return self._take_changes()
 
     def begin_long_parse(self) -> str | None:
@@ -423,27 +422,31 @@ class GrowingAnswer:
         finished = time.perf_counter()
         self._parse_at = finished + (finished - started) / PARSE_SHARE
 
+    def _close_tail(self) -> None:
+        self._take_buffer()
+        self._close_items(closed_items(self._tail))
+        self._tail = ""
+
     def _close_items(self, items: Sequence[Markup]) -> None:
         self._changed_items += enumerate(items, self._item_count)
         self._item_count += len(items)
 
     def _step_changed(self, step: _Step) -> None:
-        self._changed_items.append((step.item, render_step(step.call)))
-        columns = {
-            column.key: getattr(step.call, column.key)
-            for column in ToolCall.__table__.columns
-        }
-        self._unsaved_steps[step.call.id] = ToolCall(**columns)
+        call = step.call
+        self._changed_items.append((step.item, render_step(call)))
+        names = ToolCall.__table__.columns.keys()
+        values = {name: getattr(call, name) for name in names}
+        self._unsaved_steps[call.id] = ToolCall(**values)
 
     def _whole(self, active: bool) -> AnswerEvent:
         self._replaced = False
         self._take_buffer()
         self._changed_items.clear()
         steps = [step.call for step in self._steps]
-        rendered = _rendered(self.text, steps, active)
-        self._item_count = len(rendered.items)
-        self._tail = rendered.tail
-        return AnswerEvent("whole", {"items": rendered.items, "tail": rendered.tail})
+        items, tail = _rendered(self.text, steps, active)
+        self._item_count = len(items)
+        self._tail = tail
+        return AnswerEvent("whole", {"items": items, "tail": tail})
 
     def _take_changes(self) -> AnswerEvent | None:
         if not self._changed_items:

@@ -56,9 +56,9 @@ def find(session: orm.Session, user_id: UUID, wanted: str, most: int = 30) -> li
     newest = newest.join(matching, Message.id == matching.c.id)
     newest = newest.join(Conversation, Message.conversation_id == Conversation.id)
     newest = newest.where(Conversation.deleted_at.is_(None))
-    newest = newest.order_by(matching.c.id.desc()).limit(most)
+    newest = newest.order_by(matching.c.id.desc())
     hits = []
-    for message, title in session.execute(newest):
+    for message, title in session.execute(newest.limit(most)):
         hit = Hit(
             conversation_id=message.conversation_id,
             title=title,
@@ -88,8 +88,9 @@ def _excerpt(source: str, words: list[str]) -> Markup:
     plain = _MARKS.sub(" ", source)
     starts = "|".join(rf"\b{re.escape(word)}" for word in words)
     pattern = re.compile(starts, re.IGNORECASE)
-    first = pattern.search(plain)
-    begin = max(0, first.start() - BEFORE) if first else 0
+    begin = 0
+    if first := pattern.search(plain):
+        begin = max(0, first.start() - BEFORE)
     end = begin + BEFORE + AFTER
     piece = plain[begin:end]
     excerpt = Markup()

@@ -41,15 +41,16 @@ def search_my_conversations(
     """
     with context.deps.session() as session:
         hits = search.find(session, context.deps.user_id, words, MAX_RESULTS)
-    return [
-        {
+    messages = []
+    for hit in hits:
+        message = {
             "conversation": hit.title,
             "by": hit.role,
             "at": f"{hit.at:%Y-%m-%d}",
             "text": hit.excerpt.striptags(),
         }
-        for hit in hits
-    ]
+        messages.append(message)
+    return messages
 
 
 def my_usage(context: RunContext[Deps]) -> dict[str, int]:
@@ -60,12 +61,12 @@ def my_usage(context: RunContext[Deps]) -> dict[str, int]:
     answers = select(func.count()).where(Run.user_id == user_id)
     tokens = select(func.sum(Run.input_tokens + Run.output_tokens))
     tokens = tokens.where(Run.user_id == user_id)
+    usage = {}
     with context.deps.session() as session:
-        return {
-            "conversations": session.scalar(conversations) or 0,
-            "answers": session.scalar(answers) or 0,
-            "tokens": session.scalar(tokens) or 0,
-        }
+        usage["conversations"] = session.scalar(conversations) or 0
+        usage["answers"] = session.scalar(answers) or 0
+        usage["tokens"] = session.scalar(tokens) or 0
+    return usage
 
 
 def delete_conversation(context: RunContext[Deps], title: str) -> str:
@@ -77,13 +78,12 @@ def delete_conversation(context: RunContext[Deps], title: str) -> str:
         title: The whole title of the conversation.
     """
     being_answered = select(Run.conversation_id).where(Run.status.in_(ACTIVE))
-    has_title = func.lower(Conversation.title) == func.lower(title.strip())
-    matching = select(Conversation).where(
-        Conversation.user_id == context.deps.user_id,
-        Conversation.deleted_at.is_(None),
-        Conversation.id.not_in(being_answered),
-        has_title,
-    )
+    lower_title = func.lower(title.strip())
+    user_id = context.deps.user_id
+    matching = select(Conversation).where(Conversation.user_id == user_id)
+    matching = matching.where(Conversation.deleted_at.is_(None))
+    matching = matching.where(Conversation.id.not_in(being_answered))
+    matching = matching.where(func.lower(Conversation.title) == lower_title)
     newest_first = matching.order_by(Conversation.id.desc())
     with context.deps.transaction() as session:
         conversation = session.scalars(newest_first).first()

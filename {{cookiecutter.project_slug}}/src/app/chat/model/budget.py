@@ -78,16 +78,20 @@ Price = Callable[[TokenUsage], Decimal | None]  # in US dollars
 def beginning_of(text: str, tokens: float) -> str:
     """The beginning of a text that has about so many tokens."""
     estimated = estimate_tokens(text)
-    return text if estimated <= tokens else text[: int(len(text) * tokens / estimated)]
+    if estimated <= tokens:
+        return text
+    characters = int(len(text) * tokens / estimated)
+    return text[:characters]
 
 
 def estimate_tokens(text: str) -> float:
     """About how many tokens a text has, in any script."""
     if text.isascii():
         return len(text) / ASCII_PER_TOKEN
-    ascii_characters = len(text.encode("ascii", "ignore"))
-    other_bytes = len(text.encode("utf-8", "surrogatepass")) - ascii_characters
-    return ascii_characters / ASCII_PER_TOKEN + other_bytes / OTHER_BYTES_PER_TOKEN
+    ascii_bytes = len(text.encode("ascii", "ignore"))
+    all_bytes = len(text.encode("utf-8", "surrogatepass"))
+    other_bytes = all_bytes - ascii_bytes
+    return ascii_bytes / ASCII_PER_TOKEN + other_bytes / OTHER_BYTES_PER_TOKEN
 
 
 def price_of(model: str, usage: TokenUsage) -> Decimal | None:
@@ -105,9 +109,10 @@ def price_of(model: str, usage: TokenUsage) -> Decimal | None:
 
 def is_measured(usage: RequestUsage) -> bool:
     """Whether the provider reported the usage of a response."""
-    counts = (usage.input_tokens, usage.output_tokens)
-    is_plausible = all(0 <= count <= MOST_PLAUSIBLE_TOKENS for count in counts)
-    return any(counts) and is_plausible and not usage.unmeasured_requests
+    counts = [usage.input_tokens, usage.output_tokens]
+    is_reported = any(counts) and not usage.unmeasured_requests
+    is_plausible = min(counts) >= 0 and max(counts) <= MOST_PLAUSIBLE_TOKENS
+    return is_reported and is_plausible
 
 
 def cost_of(messages: Sequence[ModelMessage]) -> Decimal | None:
@@ -131,28 +136,29 @@ def admit(session: orm.Session, user_id: UUID, settings: Settings) -> None:
     Raises:
         Problem: 429 if the budget for today is spent.
     """
-    row = session.get(DailyUsage, (user_id, now().date()))
+    today = now().date()
+    row = session.get(DailyUsage, (user_id, today))
     if row is None:
         return
     caps = _caps(settings)
     tokens_spent = caps.tokens and row.tokens >= caps.tokens
     dollars_spent = caps.micro_dollars and row.micro_dollars >= caps.micro_dollars
     if tokens_spent or dollars_spent:
-        tomorrow = now().date() + timedelta(days=1)
+        tomorrow = today + timedelta(days=1)
         midnight = datetime.combine(tomorrow, time(), UTC)
+        wait = midnight - now()
         raise Problem(
             429,
             "budget-spent",
             "Your budget for today is spent; it is renewed at midnight UTC.",
-            int((midnight - now()).total_seconds()) + 1,
+            int(wait.total_seconds()) + 1,
         )
 
 
 def _caps(settings: Settings) -> Amount:
     """The budget of a day; 0 is no limit."""
-    return Amount(
-        settings.user_tokens_per_day, int(settings.user_dollars_per_day * MICRO)
-    )
+    micro_dollars = int(settings.user_dollars_per_day * MICRO)
+    return Amount(settings.user_tokens_per_day, micro_dollars)
 
 
 def _add_to_day(
@@ -236,7 +242,8 @@ class Meter:
 
     def room_for(self, text: str) -> str:
         """The beginning of *text* that the answer may still have."""
-        return text[: max(0, self._most_characters - self._characters)]
+        room = max(0, self._most_characters - self._characters)
+        return text[:room]
 
     async def count(self, text: str) -> None:
         """Count a piece of the response that arrives.
@@ -248,7 +255,8 @@ class Meter:
         self._characters += len(text)
         if self._characters > self._most_characters:
             raise AnswerTooLongError
-        self._request = self._request.plus(TokenUsage(output=estimate_tokens(text)))
+        arrived = TokenUsage(output=estimate_tokens(text))
+        self._request = self._request.plus(arrived)
         self._check_tokens()
         if self.used.total > self._reserved.tokens:
             await asyncio.to_thread(self.reserve)
@@ -266,15 +274,14 @@ class Meter:
         if not self._reserved.tokens:
             self._day = now().date()
         beyond = self._beyond_reserved()
-        slice_price = self._price(TokenUsage(output=SLICE)) or 0
+        slice_price = self._micro_dollars(TokenUsage(output=SLICE))
         wanted = Amount(
             beyond.tokens + SLICE,
-            max(0, beyond.micro_dollars + int(slice_price * MICRO)),
+            max(0, beyond.micro_dollars + slice_price),
         )
+        is_spent = self._day_is_spent()
         with self._app.app_context(), transaction() as session:
-            is_added = _add_to_day(
-                session, self._user_id, self._day, wanted, self._day_is_spent()
-            )
+            is_added = _add_to_day(session, self._user_id, self._day, wanted, is_spent)
         if not is_added:
             raise BudgetSpentError
         self._reserved = Amount(
@@ -290,11 +297,15 @@ class Meter:
 
     def _beyond_reserved(self) -> Amount:
         """What was used and not reserved; negative if less was used."""
-        micro_dollars = int((self._price(self.used) or 0) * MICRO)
+        used = self.used
         return Amount(
-            self.used.total - self._reserved.tokens,
-            micro_dollars - self._reserved.micro_dollars,
+            used.total - self._reserved.tokens,
+            self._micro_dollars(used) - self._reserved.micro_dollars,
         )
+
+    def _micro_dollars(self, usage: TokenUsage) -> int:
+        price = self._price(usage) or 0
+        return int(price * MICRO)
 
     def _day_is_spent(self) -> ColumnElement[bool]:
         caps = _caps(self._app.extensions["settings"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
 from uuid import UUID
 
 import httpx2
@@ -79,6 +79,9 @@ LONGEST_MARK = 40  # bytes
 
 MODEL: AppKey[models.Model] = AppKey("model")
 _lock = threading.Lock()
+
+Output: TypeAlias = str | ai.DeferredToolRequests
+OpenSession: TypeAlias = Callable[[], AbstractContextManager[Session]]
 
 
 class AnswerSink(OutputSink, Protocol):
@@ -152,7 +155,8 @@ def _build(settings: Settings) -> models.Model:
     for model in chain:
         model.profile["thinking_tags"] = UNLIKELY_TAGS
         _note_done_markers(model)
-    return limit_model_concurrency(FallbackModel(*chain), settings.max_model_requests)
+    fallback = FallbackModel(*chain)
+    return limit_model_concurrency(fallback, settings.max_model_requests)
 
 
 def _note_done_markers(model: models.Model) -> None:
@@ -201,33 +205,26 @@ class _WatchedStream(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _tool_hooks() -> Hooks[Deps]:
-    """Hooks around every tool: results are made storable, exceptions get a type."""
-    hooks: Hooks[Deps] = Hooks()
+# Around every tool: results are made storable, exceptions get a type.
+TOOL_HOOKS: Hooks[Deps] = Hooks()
 
-    @hooks.on.after_tool_execute
-    async def clean_result(
-        context: ai.RunContext[Deps],
-        *,
-        call: m.ToolCallPart,
-        tool_def: ToolDefinition,
-        args: dict[str, Any],
-        result: Any,
-    ) -> Any:
-        return cleaned_result(result)
 
-    @hooks.on.tool_execute_error
-    async def name_error(
-        context: ai.RunContext[Deps],
-        *,
-        call: m.ToolCallPart,
-        tool_def: ToolDefinition,
-        args: dict[str, Any],
-        error: Exception,
-    ) -> Any:
-        raise ToolError(tool_def.name) from error
+@TOOL_HOOKS.on.after_tool_execute
+async def _clean_result(
+    context: ai.RunContext[Deps], *, result: Any, **unused: object
+) -> Any:
+    return cleaned_result(result)
 
-    return hooks
+
+@TOOL_HOOKS.on.tool_execute_error
+async def _name_error(
+    context: ai.RunContext[Deps],
+    *,
+    tool_def: ToolDefinition,
+    error: Exception,
+    **unused: object,
+) -> Any:
+    raise ToolError(tool_def.name) from error
 
 
 def cleaned_result(result: Any) -> Any:
@@ -241,9 +238,6 @@ def cleaned_result(result: Any) -> Any:
     if isinstance(result, list | dict):
         return storable_json(result)
     return result
-
-
-TOOL_HOOKS = _tool_hooks()
 
 
 async def answer(
@@ -260,56 +254,53 @@ async def answer(
     decided = _decided_calls(prompt)
     for own_id, decision in decided.items():
         sink.resume_step(own_id, decision.step_id)
-    result: ai.AgentRunResult[str | ai.DeferredToolRequests] = await agent.run(
+    observed_model = ObservedModel(
+        model_of(app),
+        sink,
+        meter,
+        _output_limits(settings),
+        prompt.history_length,
+        prompt.correction,
+    )
+    # Retries happen in the provider's SDK and nowhere else; all of them together must
+    # bring a first word in time.
+    model_settings = ai.ModelSettings(
+        max_retries=settings.model_retries,
+        first_event_timeout=settings.first_token_seconds,
+    )
+    usage_limits = ai.UsageLimits(request_limit=settings.max_requests_per_run)
+    result: ai.AgentRunResult[Output] = await agent.run(
         prompt.question,
         output_type=[str, ai.DeferredToolRequests],
         message_history=prompt.messages,
         deferred_tool_results=_deferred_results(decided),
         deps=_deps(app, user_id),
-        model=ObservedModel(
-            model_of(app),
-            sink,
-            meter,
-            _output_limits(settings),
-            prompt.history_length,
-            prompt.correction,
-        ),
-        # Retries happen in the provider's SDK and nowhere else; all of them together
-        # must bring a first word in time.
-        model_settings=ai.ModelSettings(
-            max_retries=settings.model_retries,
-            first_event_timeout=settings.first_token_seconds,
-        ),
-        usage_limits=ai.UsageLimits(request_limit=settings.max_requests_per_run),
+        model=observed_model,
+        model_settings=model_settings,
+        usage_limits=usage_limits,
         event_stream_handler=partial(_follow_steps, sink),
         capabilities=[TOOL_HOOKS],
     )
-    messages = result.new_messages()
-    return Answer(messages, _ending(result, messages))
+    return Answer(result.new_messages(), _ending(result))
 
 
-def _ending(
-    result: ai.AgentRunResult[str | ai.DeferredToolRequests],
-    messages: list[m.ModelMessage],
-) -> Failure | None:
+def _ending(result: ai.AgentRunResult[Output]) -> Failure | None:
+    output = result.output
+    is_empty = isinstance(output, str) and not output.strip()
     failure = ending_of(result.response)
-    has_text = isinstance(result.output, str) and bool(result.output.strip())
-    if failure or has_text or isinstance(result.output, ai.DeferredToolRequests):
-        return failure
-    return Failure.EMPTY
+    return Failure.EMPTY if is_empty and not failure else failure
 
 
 def _output_limits(settings: Settings) -> OutputLimits:
     return OutputLimits(
-        settings.between_tokens_seconds, settings.max_tool_calls_per_response
+        silence_seconds=settings.between_tokens_seconds,
+        tool_calls=settings.max_tool_calls_per_response,
     )
 
 
 def _deps(app: Flask, user_id: UUID) -> Deps:
     @contextmanager
-    def within_app(
-        open_session: Callable[[], AbstractContextManager[Session]],
-    ) -> Iterator[Session]:
+    def within_app(open_session: OpenSession) -> Iterator[Session]:
         with app.app_context(), open_session() as session:
             yield session
 
@@ -324,29 +315,34 @@ def _decided_calls(prompt: Prompt) -> dict[str, history.Decision]:
     """
     undecided = list(prompt.decisions)
     decided: dict[str, history.Decision] = {}
-    responses = [msg for msg in prompt.messages if isinstance(msg, m.ModelResponse)]
-    for response in responses[-1:]:
-        for call in response.tool_calls:
-            decision = next(
-                (each for each in undecided if _is_same_call(response, call, each)),
-                None,
-            )
-            if decision:
+    response = _last_response(prompt.messages)
+    for call in response.tool_calls:
+        for decision in undecided:
+            if _is_same_call(response, call, decision):
                 decided[call.tool_call_id] = decision
                 undecided.remove(decision)
+                break
     if undecided:
         raise ApprovalChangedError
     return decided
 
 
+def _last_response(messages: Sequence[m.ModelMessage]) -> m.ModelResponse:
+    """The last response in *messages*; one without parts if there is none."""
+    for message in reversed(messages):
+        if isinstance(message, m.ModelResponse):
+            return message
+    return m.ModelResponse(parts=[])
+
+
 def _is_same_call(
     response: m.ModelResponse, call: m.ToolCallPart, decision: history.Decision
 ) -> bool:
-    return (
-        provider_call_id(response, call.tool_call_id) == decision.call_id
-        and identifier(call.tool_name) == decision.name
-        and canonical_arguments(call.args) == decision.arguments
-    )
+    provider_id = provider_call_id(response, call.tool_call_id)
+    same_id = provider_id == decision.call_id
+    same_name = identifier(call.tool_name) == decision.name
+    same_arguments = canonical_arguments(call.args) == decision.arguments
+    return same_id and same_name and same_arguments
 
 
 def _deferred_results(
@@ -370,35 +366,30 @@ async def _follow_steps(
         if isinstance(event, m.FunctionToolCallEvent):
             call = event.part
             own_id = call.tool_call_id
-            provider_id = _provider_id(context, own_id)
+            provider_id = provider_call_id(_last_response(context.messages), own_id)
             arguments = call.args if isinstance(call.args, str) else ""
             await sink.begin_step(own_id, provider_id, call.tool_name, arguments)
         elif isinstance(event, m.FunctionToolResultEvent):
             part = event.part
             outcome = part.outcome if isinstance(part, m.ToolReturnPart) else "failed"
             status = TOOL_OUTCOMES.get(outcome, StepStatus.FAILED)
-            sink.end_step(part.tool_call_id, status, storable(str(part.content)))
+            result = storable(str(part.content))
+            sink.end_step(part.tool_call_id, status, result)
             _count_tool_call(part.tool_name or "", status)
         elif isinstance(event, m.DeferredToolRequestsEvent):
             for call in event.requests.approvals:
                 sink.await_approval(call.tool_call_id)
 
 
-def _provider_id(context: ai.RunContext[Deps], own_id: str) -> str:
-    for message in reversed(context.messages):
-        if isinstance(message, m.ModelResponse):
-            return provider_call_id(message, own_id)
-    return own_id
-
-
 def _count_tool_call(name: str, status: StepStatus) -> None:
-    known = {
-        getattr(tool, "name", "") or getattr(tool, "__name__", "") for tool in TOOLS
-    }
+    names = [
+        tool.name if isinstance(tool, ai.Tool) else getattr(tool, "__name__", "")
+        for tool in TOOLS
+    ]
     outcomes = {StepStatus.DONE: "ok", StepStatus.DENIED: "denied"}
     metrics.add(
         "app.tool_calls",
-        tool=name if name in known else "unknown",  # a model may invent names
+        tool=name if name in names else "unknown",  # a model may invent names
         outcome=outcomes.get(status, "failed"),
     )
 
@@ -416,15 +407,18 @@ async def suggest_title(
 
     The output goes to *sink*; it costs about 500 tokens at most.
     """
-    settings: Settings = app.extensions["settings"]
-    observed = ObservedModel(model_of(app), sink, meter, _output_limits(settings))
+    limits = _output_limits(app.extensions["settings"])
+    observed_model = ObservedModel(model_of(app), sink, meter, limits)
+    # Models that cannot do without reasoning ignore that it is switched off.
+    model_settings = ai.ModelSettings(
+        max_tokens=TITLE_TOKENS,
+        max_retries=0,
+        thinking=False,
+    )
     await titler.run(
         beginning_of(question, TITLE_QUESTION_TOKENS),
-        model=observed,
-        # Models that cannot do without reasoning ignore that it is switched off.
-        model_settings=ai.ModelSettings(
-            max_tokens=TITLE_TOKENS, max_retries=0, thinking=False
-        ),
+        model=observed_model,
+        model_settings=model_settings,
         usage_limits=ai.UsageLimits(request_limit=1),
         event_stream_handler=_ignore_events,
     )

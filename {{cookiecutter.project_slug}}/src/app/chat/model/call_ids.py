@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TypeVar
 
 from pydantic_ai.messages import (
     ModelMessage,
@@ -21,6 +22,8 @@ from pydantic_ai.messages import (
 from app.text import storable, storable_json
 
 PROVIDER_CALL_IDS = "provider_call_ids"  # a key of ModelResponse.metadata
+
+Part = TypeVar("Part")
 
 
 def arguments_as_text(arguments: object) -> str:
@@ -72,8 +75,14 @@ class UniqueCallIds:
 
 def provider_call_id(response: ModelResponse, own_id: str) -> str:
     """The provider's own id of a call of *response*."""
-    provider_ids = (response.metadata or {}).get(PROVIDER_CALL_IDS, {})
-    return str(provider_ids.get(own_id, own_id))
+    return _provider_ids(response).get(own_id, own_id)
+
+
+def _provider_ids(response: ModelResponse) -> dict[str, str]:
+    """The provider's ids of calls by our own, where they differ."""
+    metadata = response.metadata or {}
+    provider_ids: dict[str, str] = metadata.get(PROVIDER_CALL_IDS, {})
+    return provider_ids
 
 
 def with_provider_call_ids(messages: list[ModelMessage]) -> list[ModelMessage]:
@@ -82,7 +91,7 @@ def with_provider_call_ids(messages: list[ModelMessage]) -> list[ModelMessage]:
     restored: list[ModelMessage] = []
     for message in messages:
         if isinstance(message, ModelResponse):
-            provider_ids = (message.metadata or {}).get(PROVIDER_CALL_IDS, {})
+            provider_ids = _provider_ids(message)
         restored.append(_with_ids(message, provider_ids))
     return restored
 
@@ -91,22 +100,14 @@ def _with_ids(message: ModelMessage, provider_ids: dict[str, str]) -> ModelMessa
     if not provider_ids:
         return message
     if isinstance(message, ModelRequest):
-        return replace(
-            message,
-            parts=[
-                replace(part, tool_call_id=provider_ids[part.tool_call_id])
-                if isinstance(part, ToolReturnPart)
-                and part.tool_call_id in provider_ids
-                else part
-                for part in message.parts
-            ],
-        )
-    return replace(
-        message,
-        parts=[
-            replace(part, tool_call_id=provider_ids[part.tool_call_id])
-            if isinstance(part, ToolCallPart) and part.tool_call_id in provider_ids
-            else part
-            for part in message.parts
-        ],
-    )
+        results = [_with_id(part, provider_ids) for part in message.parts]
+        return replace(message, parts=results)
+    calls = [_with_id(part, provider_ids) for part in message.parts]
+    return replace(message, parts=calls)
+
+
+def _with_id(part: Part, provider_ids: dict[str, str]) -> Part:
+    if isinstance(part, ToolCallPart | ToolReturnPart):
+        own_id = part.tool_call_id
+        return replace(part, tool_call_id=provider_ids.get(own_id, own_id))
+    return part

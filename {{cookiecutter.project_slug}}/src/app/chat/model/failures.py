@@ -156,10 +156,10 @@ def failure_of(error: BaseException) -> Failure:
         return Failure.CONTEXT
     if isinstance(decisive.__cause__, ValueError):  # it arrived and could not be parsed
         return Failure.MODEL
-    return next(
-        (failure for kind, failure in _failures() if isinstance(decisive, kind)),
-        Failure.MODEL,
-    )
+    for kind, failure in _failures():
+        if isinstance(decisive, kind):
+            return failure
+    return Failure.MODEL
 
 
 def _failures() -> Iterator[tuple[type[BaseException], Failure]]:
@@ -199,15 +199,18 @@ def is_context_exceeded(error: BaseException) -> bool:
         return True
     if not isinstance(error, exceptions.ModelAPIError):
         return False
-    if isinstance(
-        error, exceptions.ModelRateLimitError | exceptions.ModelQuotaExceededError
-    ):
+    too_many_requests = (
+        exceptions.ModelRateLimitError,
+        exceptions.ModelQuotaExceededError,
+    )
+    if isinstance(error, too_many_requests):
         return False  # "too many tokens per minute"
     if getattr(error, "status_code", None) == _PAYLOAD_TOO_LARGE:
         return True
     body = getattr(error, "body", None)
     # A provider says it in a sentence only; this is the one place that reads sentences.
-    return bool(_CONTEXT_EXCEEDED.search(f"{error.message} {body or ''}"))
+    sentences = f"{error.message} {body or ''}"
+    return _CONTEXT_EXCEEDED.search(sentences) is not None
 
 
 def ending_word(response: ModelResponse) -> str:
@@ -220,16 +223,16 @@ def ending_word(response: ModelResponse) -> str:
 def ending_of(response: ModelResponse) -> Failure | None:
     """What is to be said of a response that came to its end; None if that was good."""
     word = ending_word(response)
-    reason = response.finish_reason
-    if word in _FAILURE_OF_ENDING:
-        return _FAILURE_OF_ENDING[word]
-    if reason in _FAILURE_OF_ENDING:
-        return _FAILURE_OF_ENDING[reason]
+    reason = response.finish_reason or ""
+    for ending in (word, reason):
+        if ending in _FAILURE_OF_ENDING:
+            return _FAILURE_OF_ENDING[ending]
     # Pydantic AI knows words of providers that are not in our list.
     is_good = word in _GOOD_ENDINGS or reason in ("stop", "tool_call")
     if word and not is_good:
         return Failure.INCOMPLETE
-    return Failure.CUT_OFF if (response.metadata or {}).get(ENDED_EARLY) else None
+    metadata = response.metadata or {}
+    return Failure.CUT_OFF if metadata.get(ENDED_EARLY) else None
 
 
 def described(error: BaseException, settings: Settings) -> str:

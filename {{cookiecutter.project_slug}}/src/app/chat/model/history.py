@@ -19,6 +19,7 @@ from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
     ModelRequest,
+    ModelRequestPart,
     ModelResponse,
     ModelResponsePart,
     TextPart,
@@ -91,19 +92,18 @@ def load(session: orm.Session, question: Message, token_budget: int) -> History:
         orm.undefer(Message.model_messages),
         orm.joinedload(Message.run),
     )
-    pairs = list(zip(rows[::2], rows[1::2], strict=False))
+    pairs = zip(rows[::2], rows[1::2], strict=False)
     turns = [_turn(asked, answered) for asked, answered in pairs if _is_told(answered)]
     correction = _correction(turns)
-    return History(_fitting(turns, token_budget / correction), correction)
+    messages = _fitting(turns, token_budget / correction)
+    return History(messages, correction)
 
 
 def _is_told(answered: Message) -> bool:
     """Whether a turn is told: one that failed before its first word is not."""
-    has_failed = answered.run is not None and answered.run.status in (
-        RunStatus.ERROR,
-        RunStatus.INTERRUPTED,
-    )
-    return not has_failed or bool(answered.text.strip())
+    if answered.run is None or answered.text.strip():
+        return True
+    return answered.run.status not in (RunStatus.ERROR, RunStatus.INTERRUPTED)
 
 
 def _turn(asked: Message, answered: Message) -> Turn:
@@ -137,25 +137,21 @@ def _without_reasoning(messages: Sequence[ModelMessage]) -> Turn:
     Ids of parts go too: a provider that keeps its responses refuses a part whose
     reasoning is missing.
     """
-    return [
-        _response_without_reasoning(message)
-        if isinstance(message, ModelResponse)
-        else message
-        for message in messages
-    ]
+    turn: Turn = []
+    for message in messages:
+        if isinstance(message, ModelResponse):
+            turn.append(_response_without_reasoning(message))
+        else:
+            turn.append(message)
+    return turn
 
 
 def _response_without_reasoning(response: ModelResponse) -> ModelResponse:
-    if not any(isinstance(part, ThinkingPart) for part in response.parts):
+    rest = [part for part in response.parts if not isinstance(part, ThinkingPart)]
+    if len(rest) == len(response.parts):
         return response
-    parts = [
-        _without_id(part)
-        for part in response.parts
-        if not isinstance(part, ThinkingPart)
-    ]
-    return replace(
-        response, parts=parts or [TextPart(NO_ANSWER)], provider_response_id=None
-    )
+    parts = [_without_id(part) for part in rest] or [TextPart(NO_ANSWER)]
+    return replace(response, parts=parts, provider_response_id=None)
 
 
 def _without_id(part: ModelResponsePart) -> ModelResponsePart:
@@ -170,7 +166,8 @@ def _correction(turns: Sequence[Turn]) -> float:
         for message in reversed(turn):
             if not isinstance(message, ModelResponse):
                 continue
-            estimated = (message.metadata or {}).get(ESTIMATED_INPUT)
+            metadata = message.metadata or {}
+            estimated = metadata.get(ESTIMATED_INPUT)
             if estimated and is_measured(message.usage):
                 ratio = message.usage.input_tokens / float(estimated)
                 return min(MOST_CORRECTION, max(1.0, ratio))
@@ -179,18 +176,17 @@ def _correction(turns: Sequence[Turn]) -> float:
 
 def _fitting(turns: Sequence[Turn], budget: float) -> list[ModelMessage]:
     """The newest turns within *budget* estimated tokens, oldest first."""
-    fitting: list[Turn] = []
     if not turns or budget <= 0:
         return []
-    newest = _shortened(turns[-1], budget)
-    left = budget - tokens_of(newest)
-    fitting.append(newest)
-    for turn in reversed(turns[:-1]):
+    *earlier, newest = turns
+    fitting = _shortened(newest, budget)
+    left = budget - tokens_of(fitting)
+    for turn in reversed(earlier):
         left -= tokens_of(turn)
         if left < 0:
             break
-        fitting.append(turn)
-    return [message for turn in reversed(fitting) for message in turn]
+        fitting = [*turn, *fitting]
+    return fitting
 
 
 def _shortened(turn: Turn, budget: float) -> Turn:
@@ -201,8 +197,8 @@ def _shortened(turn: Turn, budget: float) -> Turn:
     with_short_results = [_with_short_results(message) for message in turn]
     if tokens_of(with_short_results) <= budget:
         return with_short_results
-    question = "\n\n".join(_question_texts(turn))
-    answer = "\n\n".join(_answer_texts(turn))
+    question = "\n\n".join(_texts_of(turn, UserPromptPart))
+    answer = "\n\n".join(_texts_of(turn, TextPart))
     texts = _texts(question, answer)
     if tokens_of(texts) <= budget:
         return texts
@@ -213,37 +209,28 @@ def _shortened(turn: Turn, budget: float) -> Turn:
 def _with_short_results(message: ModelMessage) -> ModelMessage:
     if not isinstance(message, ModelRequest):
         return message
-    parts = [
-        _with_short_content(part) if isinstance(part, ToolReturnPart) else part
-        for part in message.parts
-    ]
+    parts = [_with_short_result(part) for part in message.parts]
     return replace(message, parts=parts)
 
 
-def _with_short_content(part: ToolReturnPart) -> ToolReturnPart:
+def _with_short_result(part: ModelRequestPart) -> ModelRequestPart:
+    if not isinstance(part, ToolReturnPart):
+        return part
+    result = part.model_response_str()
+    if len(result) > SHORT_RESULT:
+        result = f"{result[:SHORT_RESULT]} (shortened)"
     return ToolReturnPart(
         tool_name=part.tool_name,
-        content=_short(part.model_response_str()),
+        content=result,
         tool_call_id=part.tool_call_id,
         outcome=part.outcome,
     )
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= SHORT_RESULT else f"{text[:SHORT_RESULT]} (shortened)"
-
-
-def _question_texts(turn: Turn) -> Iterator[str]:
+def _texts_of(turn: Turn, kind: type[UserPromptPart] | type[TextPart]) -> Iterator[str]:
     for message in turn:
         for part in message.parts:
-            if isinstance(part, UserPromptPart) and isinstance(part.content, str):
-                yield part.content
-
-
-def _answer_texts(turn: Turn) -> Iterator[str]:
-    for message in turn:
-        for part in message.parts:
-            if isinstance(part, TextPart):
+            if isinstance(part, kind) and isinstance(part.content, str):
                 yield part.content
 
 
@@ -258,23 +245,20 @@ def _end_of(text: str, tokens: float) -> str:
 
 def tokens_of(messages: Sequence[ModelMessage]) -> float:
     """Estimated tokens of the contents of messages."""
-    return sum(
-        estimate_tokens(text)
-        for message in messages
-        for part in message.parts
-        for text in _contents(part)
-    )
+    total: float = 0
+    for message in messages:
+        for part in message.parts:
+            total += _tokens_of_part(part)
+    return total
 
 
-def _contents(part: object) -> Iterator[str]:
+def _tokens_of_part(part: object) -> float:
     if isinstance(part, ToolCallPart):
-        yield part.tool_name
-        yield part.args if isinstance(part.args, str) else json.dumps(part.args)
-    elif isinstance(part, ToolReturnPart):
-        yield part.model_response_str()
-    else:
-        content = getattr(part, "content", "")
-        yield content if isinstance(content, str) else str(content)
+        arguments = part.args if isinstance(part.args, str) else json.dumps(part.args)
+        return estimate_tokens(part.tool_name) + estimate_tokens(arguments)
+    if isinstance(part, ToolReturnPart):
+        return estimate_tokens(part.model_response_str())
+    return estimate_tokens(str(getattr(part, "content", "")))
 
 
 def with_less_history(
@@ -285,31 +269,25 @@ def with_less_history(
     The first *history_length* messages are earlier turns, the rest is the present turn.
     """
     turns: list[Turn] = []
-    for message in messages[:history_length]:
-        is_question = isinstance(message, ModelRequest) and any(
-            isinstance(part, UserPromptPart) for part in message.parts
-        )
-        if is_question or not turns:
+    earlier = messages[:history_length]
+    for message in earlier:
+        has_question = any(isinstance(part, UserPromptPart) for part in message.parts)
+        if has_question or not turns:
             turns.append([])
         turns[-1].append(message)
-    budget = tokens_of(messages[:history_length]) / 4
+    budget = tokens_of(earlier) / 4
     return [*_fitting(turns, budget), *messages[history_length:]]
 
 
 def pending(session: orm.Session, answer_id: UUID) -> Pending:
     """What a run exchanged before it waited, and the decisions on its last response."""
-    answer = session.get_one(
-        Message, answer_id, options=[orm.undefer(Message.model_messages)]
-    )
-    query = (
-        select(ToolCall, Approval)
-        .join(Approval)
-        .where(ToolCall.message_id == answer_id, ToolCall.finished_at.is_(None))
-        .where(ToolCall.status.in_([StepStatus.APPROVED, StepStatus.DENIED]))
-        .order_by(ToolCall.id)
-    )
-    decisions = [
-        Decision(
+    query = select(ToolCall, Approval).join(Approval).order_by(ToolCall.id)
+    is_decided = ToolCall.status.in_([StepStatus.APPROVED, StepStatus.DENIED])
+    query = query.where(ToolCall.message_id == answer_id, is_decided)
+    query = query.where(ToolCall.finished_at.is_(None))
+    decisions = []
+    for call, approval in session.execute(query):
+        decision = Decision(
             step_id=call.id,
             call_id=call.call_id,
             name=call.name,
@@ -317,10 +295,12 @@ def pending(session: orm.Session, answer_id: UUID) -> Pending:
             is_approved=bool(approval.approved),
             reason=approval.reason,
         )
-        for call, approval in session.execute(query)
-    ]
+        decisions.append(decision)
+    with_messages = orm.undefer(Message.model_messages)
+    answer = session.get_one(Message, answer_id, options=[with_messages])
+    exchanged = answer.model_messages or "[]"
     try:
-        messages = ModelMessagesTypeAdapter.validate_json(answer.model_messages or "[]")
+        messages = ModelMessagesTypeAdapter.validate_json(exchanged)
     except ValidationError:
         messages = []  # then no decision fits, and nothing runs
     return Pending(messages, decisions)
@@ -333,5 +313,6 @@ def dumped(messages: Sequence[ModelMessage]) -> str:
     except (PydanticSerializationError, UnicodeError):
         # Something from a provider that no seam has seen, such as an odd detail.
         values = ModelMessagesTypeAdapter.dump_python(list(messages), mode="python")
-        cleaned = storable_json(json.loads(json.dumps(values, default=str)))
+        as_json = json.dumps(values, default=str)
+        cleaned = storable_json(json.loads(as_json))
         return json.dumps(cleaned, ensure_ascii=False)

@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from pydantic_ai import RunContext
@@ -132,25 +133,23 @@ class ObservedModel(WrapperModel):
         messages = with_provider_call_ids(messages)
         stream = HTTPStream()
         http_stream.set(stream)
+        ask = partial(
+            self.wrapped.request_stream,
+            model_settings=model_settings,
+            model_request_parameters=model_request_parameters,
+            run_context=run_context,
+        )
         async with AsyncExitStack() as stack:
             try:
                 estimated = self._begin_request(messages)
-                response = await stack.enter_async_context(
-                    self.wrapped.request_stream(
-                        messages, model_settings, model_request_parameters, run_context
-                    )
-                )
+                response = await stack.enter_async_context(ask(messages))
             except Exception as error:
                 self._meter.request_failed()
                 shorter = self._shortened_after(error, messages)
                 if shorter is None:
                     raise
                 estimated = self._begin_request(shorter)
-                response = await stack.enter_async_context(
-                    self.wrapped.request_stream(
-                        shorter, model_settings, model_request_parameters, run_context
-                    )
-                )
+                response = await stack.enter_async_context(ask(shorter))
             count_running_totals_once(response)
             yield ObservedResponse(
                 model_request_parameters=model_request_parameters,
@@ -177,7 +176,7 @@ class ObservedModel(WrapperModel):
             return None
         self._may_shorten = False
         shorter = history.with_less_history(messages, self._history_length)
-        self._history_length = len(shorter) - len(messages) + self._history_length
+        self._history_length -= len(messages) - len(shorter)
         return shorter
 
 
@@ -264,8 +263,10 @@ class ObservedResponse(StreamedResponse):
         """Take what was held back for the other half of a surrogate pair."""
         rest = self._joiner(index).finish()
         if isinstance(part, ThinkingPart):
-            return await self._hand_over(index, [Piece(Kind.REASONING, rest)])
-        return await self._hand_over(index, self._splitter.feed(rest))
+            pieces = [Piece(Kind.REASONING, rest)]
+        else:
+            pieces = self._splitter.feed(rest)
+        return await self._hand_over(index, pieces)
 
     async def _take_text(self, index: int, text: str) -> list[ModelResponseStreamEvent]:
         storable_text = self._joiner(index).feed(text)
@@ -276,7 +277,8 @@ class ObservedResponse(StreamedResponse):
         self, index: int, text: str
     ) -> list[ModelResponseStreamEvent]:
         storable_text = self._joiner(index).feed(text)
-        return await self._hand_over(index, [Piece(Kind.REASONING, storable_text)])
+        piece = Piece(Kind.REASONING, storable_text)
+        return await self._hand_over(index, [piece])
 
     def _joiner(self, index: int) -> SurrogateJoiner:
         return self._joiners.setdefault(index, SurrogateJoiner())
@@ -309,21 +311,19 @@ class ObservedResponse(StreamedResponse):
         """Keep a piece for the whole parts; the first of a part is shown to the
         graph.
         """
-        last = self._segments[-1] if self._segments else None
-        is_same = last and (last.part_index, last.is_reasoning) == (index, is_reasoning)
-        if last and is_same:
-            last.pieces.append(text)
-            return
-        self._segments.append(_TextSegment(index, is_reasoning, [text]))
+        if self._segments:
+            last = self._segments[-1]
+            if last.part_index == index and last.is_reasoning == is_reasoning:
+                last.pieces.append(text)
+                return
+        segment = _TextSegment(index, is_reasoning, [text])
+        self._segments.append(segment)
         key = len(self._segments)
+        parts = self._parts_manager
         if is_reasoning:
-            yield from self._parts_manager.handle_thinking_delta(
-                vendor_part_id=key, content=text
-            )
+            yield from parts.handle_thinking_delta(vendor_part_id=key, content=text)
         else:
-            yield from self._parts_manager.handle_text_delta(
-                vendor_part_id=key, content=text
-            )
+            yield from parts.handle_text_delta(vendor_part_id=key, content=text)
 
     async def _finish(self) -> list[ModelResponseStreamEvent]:
         """The model has sent everything.
@@ -332,18 +332,16 @@ class ObservedResponse(StreamedResponse):
             StreamCutError: when the response only seems to have ended.
             TokenLimitError: when the answer has used all tokens that it may.
         """
-        shown: list[ModelResponseStreamEvent] = []
         last_index = self._segments[-1].part_index if self._segments else 0
-        shown += await self._hand_over(last_index, self._splitter.finish())
+        shown = await self._hand_over(last_index, self._splitter.finish())
         response = self.inner.get()
         self._check_not_cut(response)
         self.meter.end_request(response.usage)
         self._is_complete = True
         for part in self.get().parts:
             if isinstance(part, ToolCallPart):
-                shown.append(
-                    self._parts_manager.handle_part(vendor_part_id=None, part=part)
-                )
+                event = self._parts_manager.handle_part(vendor_part_id=None, part=part)
+                shown.append(event)
         return shown
 
     def _check_not_cut(self, response: ModelResponse) -> None:
@@ -375,12 +373,8 @@ class ObservedResponse(StreamedResponse):
             metadata[ENDED_EARLY] = True
         if call_ids.provider_ids:
             metadata[PROVIDER_CALL_IDS] = call_ids.provider_ids
-        return replace(
-            response,
-            parts=parts,
-            metadata=metadata,
-            state=response.state if self._is_complete else "incomplete",
-        )
+        state = response.state if self._is_complete else "incomplete"
+        return replace(response, parts=parts, metadata=metadata, state=state)
 
     def _text_parts(self, index: int, part: TextPart) -> Iterator[ModelResponsePart]:
         for segment in self._segments:
@@ -419,9 +413,9 @@ class ObservedResponse(StreamedResponse):
 
 def _normalised_call(part: ToolCallPart) -> ToolCallPart:
     """A call whose name and arguments are storable; what is shown is what runs."""
-    return replace(
-        part, tool_name=storable(part.tool_name), args=canonical_arguments(part.args)
-    )
+    name = storable(part.tool_name)
+    arguments = canonical_arguments(part.args)
+    return replace(part, tool_name=name, args=arguments)
 
 
 def count_running_totals_once(response: StreamedResponse) -> None:

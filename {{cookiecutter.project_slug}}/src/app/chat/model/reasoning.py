@@ -81,9 +81,10 @@ class ReasoningSplitter:
         if self._state == self._reasoning:
             return [Piece(Kind.REASONING, rest)] if rest else []
         if self._state == self._leading:
-            if rest.strip().lower() in CLOSING_TAGS:
+            stripped = rest.strip()
+            if stripped.lower() in CLOSING_TAGS:
                 return []
-            return _text(rest.strip() if self._strip_leading else rest)
+            return _text(stripped if self._strip_leading else rest)
         if self._is_lone_closing_tag(self._line_head + rest):
             return [Piece(Kind.TEXT_WAS_REASONING)]
         return _text(rest)
@@ -93,7 +94,8 @@ class ReasoningSplitter:
         begin = self._held.lstrip()
         lowered = begin.lower()
         opening = _tag_at(lowered, OPENING_TAGS)
-        is_code = self._held[: -len(begin) or None].endswith("    ")
+        indentation = self._held.removesuffix(begin)
+        is_code = indentation.endswith("    ")
         closing = "" if is_code else _tag_at(lowered, CLOSING_TAGS)
         if opening:
             self._held = begin[len(opening) :]
@@ -113,13 +115,14 @@ class ReasoningSplitter:
         end = self._held.lower().find(self._closing)
         if end < 0:
             kept = _possible_beginning(self._held.lower(), self._closing)
-            decided = self._held[: len(self._held) - kept]
-            self._held = self._held[len(decided) :]
+            end = len(self._held) - kept
+            rest = self._held[end:]
         else:
-            decided = self._held[:end]
-            self._held = self._held[end + len(self._closing) :]
+            rest = self._held[end + len(self._closing) :]
             self._strip_leading = True
             self._state = self._leading
+        decided = self._held[:end]
+        self._held = rest
         if decided:
             pieces.append(Piece(Kind.REASONING, decided))
 
@@ -133,11 +136,16 @@ class ReasoningSplitter:
             self._held = last
         else:
             self._show(last, pieces)
-            self._line_head = (self._line_head + last[:_LONGEST_HEAD])[:_LONGEST_HEAD]
+            self._line_head = self._head_with(last)
         pieces[:] = _merged(pieces)
 
+    def _head_with(self, text: str) -> str:
+        """The beginning of the present line, with *text* after what has come of it."""
+        head = self._line_head + text[:_LONGEST_HEAD]
+        return head[:_LONGEST_HEAD]
+
     def _end_line(self, line: str, pieces: list[Piece]) -> None:
-        whole_head = (self._line_head + line[:_LONGEST_HEAD])[:_LONGEST_HEAD]
+        whole_head = self._head_with(line)
         self._line_head = ""
         if self._is_lone_closing_tag(whole_head):
             self._shown.clear()
@@ -148,8 +156,8 @@ class ReasoningSplitter:
         self._show(line + "\n", pieces)
 
     def _show(self, text: str, pieces: list[Piece]) -> None:
-        if not self._shown:  # the answer begins after what was reasoning
-            text = text.lstrip() if self._strip_leading else text
+        if self._strip_leading and not self._shown:
+            text = text.lstrip()  # the answer begins after what was reasoning
         if text:
             self._shown.append(text)
             pieces.append(Piece(Kind.TEXT, text))
@@ -166,12 +174,10 @@ class ReasoningSplitter:
 
     def _may_be_lone_closing_tag(self, line: str) -> bool:
         tag = line.strip().lower()
-        return (
-            bool(tag)
-            and not self._fence
-            and not line.startswith("    ")
-            and _may_become(tag, CLOSING_TAGS, or_is=True)
-        )
+        is_code = bool(self._fence) or line.startswith("    ")
+        if not tag or is_code:
+            return False
+        return tag in CLOSING_TAGS or _may_become(tag, CLOSING_TAGS)
 
     def _is_lone_closing_tag(self, line: str) -> bool:
         tag = line.strip().lower()
@@ -179,10 +185,12 @@ class ReasoningSplitter:
             return False
         # With its opening tag in the text, the pair is what the answer is about.
         opening = _OPENING_OF[tag]
-        if opening not in self._openings_in_text:
-            if opening not in "".join(self._shown).lower():
-                return True
-            self._openings_in_text.add(opening)
+        if opening in self._openings_in_text:
+            return False
+        shown = "".join(self._shown)
+        if opening not in shown.lower():
+            return True
+        self._openings_in_text.add(opening)
         return False
 
 
@@ -191,18 +199,21 @@ def _text(text: str) -> list[Piece]:
 
 
 def _tag_at(lowered: str, tags: tuple[str, ...]) -> str:
-    return next((tag for tag in tags if lowered.startswith(tag)), "")
+    for tag in tags:
+        if lowered.startswith(tag):
+            return tag
+    return ""
 
 
-def _may_become(lowered: str, tags: tuple[str, ...], or_is: bool = False) -> bool:
-    return any(
-        tag.startswith(lowered) and (or_is or len(lowered) < len(tag)) for tag in tags
-    )
+def _may_become(lowered: str, tags: tuple[str, ...]) -> bool:
+    """Whether *lowered* is the beginning of a tag, but not yet the whole of it."""
+    return any(tag.startswith(lowered) and tag != lowered for tag in tags)
 
 
 def _possible_beginning(lowered: str, tag: str) -> int:
     """How many characters at the end of *lowered* may begin *tag*."""
-    for length in range(min(len(tag) - 1, len(lowered)), 0, -1):
+    longest = min(len(tag) - 1, len(lowered))
+    for length in range(longest, 0, -1):
         if tag.startswith(lowered[-length:]):
             return length
     return 0
@@ -213,7 +224,8 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
     merged: list[Piece] = []
     for kind, group in groupby(pieces, key=attrgetter("kind")):
         if kind is Kind.TEXT:
-            merged.append(Piece(kind, "".join(piece.text for piece in group)))
+            text = "".join(piece.text for piece in group)
+            merged.append(Piece(kind, text))
         else:
             merged.extend(group)
     return merged

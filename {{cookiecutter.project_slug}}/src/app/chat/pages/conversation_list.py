@@ -29,9 +29,10 @@ class Listed(NamedTuple):
 
 def recent(user_id: UUID) -> list[Listed]:
     """The user's conversations, the latest first, at most ``MOST``."""
-    stamp = cache.get_or_set(_stamp_key(user_id), SECONDS, _new_stamp)
-    key = f"{_stamp_key(user_id)}:{stamp}"
-    rows = cache.get_or_set(key, SECONDS, partial(_rows, user_id))
+    stamp_key = _stamp_key(user_id)
+    stamp = cache.get_or_set(stamp_key, SECONDS, _new_stamp)
+    read_rows = partial(_rows, user_id)
+    rows = cache.get_or_set(f"{stamp_key}:{stamp}", SECONDS, read_rows)
     return [Listed(UUID(conversation_id), title) for conversation_id, title in rows]
 
 
@@ -42,7 +43,8 @@ def forget(user_id: UUID, session: orm.Session | None = None) -> None:
     ``Conversation`` objects calls this. After an UPDATE statement, which no flush sees,
     call it yourself.
     """
-    after_commit(partial(cache.delete, _stamp_key(user_id)), session)
+    forget_stamp = partial(cache.delete, _stamp_key(user_id))
+    after_commit(forget_stamp, session)
 
 
 def _stamp_key(user_id: UUID) -> str:
@@ -61,7 +63,8 @@ def _rows(user_id: UUID) -> list[tuple[UUID, str]]:
     # A page has read other rows before, and on SQLite sees the database as it was then.
     # A list from before the stamp would be kept, so the reading begins again.
     db.session.commit()
-    rows = db.session.execute(newest.limit(MOST))
+    newest = newest.limit(MOST)
+    rows = db.session.execute(newest)
     return [(row.id, row.title) for row in rows]
 
 

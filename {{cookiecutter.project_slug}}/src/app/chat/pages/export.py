@@ -59,8 +59,10 @@ def _as_markdown(session: orm.Session, conversation: Conversation) -> str:
         f"# {inert_source(conversation.title)}",
         f"Exported from {project()['name']}, {now():%Y-%m-%d %H:%M} UTC.",
     ]
-    for message in message_tree.path(session, conversation.head_id, MOST_MESSAGES):
-        parts.append(f"## {NAMES[message.role]}, {message.created_at:%Y-%m-%d %H:%M}")
+    path = message_tree.path(session, conversation.head_id, MOST_MESSAGES)
+    for message in path:
+        written_at = f"{message.created_at:%Y-%m-%d %H:%M}"
+        parts.append(f"## {NAMES[message.role]}, {written_at}")
         parts.append(inert_source(message.text))
     return "\n\n".join(parts) + "\n"
 
@@ -69,28 +71,34 @@ def as_data(session: orm.Session, conversation: Conversation) -> dict[str, objec
     """The conversation with all versions of its messages, runs, steps and feedback."""
     in_order = select(Message).order_by(Message.id)
     in_order = in_order.where(Message.conversation_id == conversation.id)
-    in_order = in_order.options(*message_tree.SHOWN, orm.undefer(Message.reasoning))
-    messages = session.scalars(in_order).all()
+    whole = in_order.options(*message_tree.SHOWN, orm.undefer(Message.reasoning))
+    messages = session.scalars(whole).all()
     path = message_tree.path(session, conversation.head_id, MOST_MESSAGES)
     shown_ids = {message.id for message in path}
+    messages_data = []
+    for message in messages:
+        message_data = _message_data(message)
+        message_data["shown"] = message.id in shown_ids
+        messages_data.append(message_data)
     data = _row_data(conversation)
     data["title"] = clean_text(conversation.title)
-    data["messages"] = [
-        _message_data(message, message.id in shown_ids) for message in messages
-    ]
+    data["messages"] = messages_data
     return data
 
 
-def _message_data(message: Message, is_shown: bool) -> dict[str, object]:
+def _message_data(message: Message) -> dict[str, object]:
     data = _row_data(message)
     data["text"] = inert_source(message.text)
     data["reasoning"] = None
     if message.reasoning:
         data["reasoning"] = inert_source(message.reasoning)
     data["tool_calls"] = [_row_data(call) for call in message.tool_calls]
-    data["run"] = _row_data(message.run) if message.run else None
-    data["feedback"] = _row_data(message.feedback) if message.feedback else None
-    data["shown"] = is_shown
+    data["run"] = None
+    if message.run:
+        data["run"] = _row_data(message.run)
+    data["feedback"] = None
+    if message.feedback:
+        data["feedback"] = _row_data(message.feedback)
     return data
 
 
@@ -115,10 +123,12 @@ def _delete_conversations(sender: Flask, user: User) -> None:
 
     All code locks conversations before users; so does this.
     """
-    active_runs = select(Run).where(Run.user_id == user.id, Run.status.in_(ACTIVE))
+    active_runs = select(Run).where(Run.user_id == user.id)
+    active_runs = active_runs.where(Run.status.in_(ACTIVE))
     for run in db.session.scalars(active_runs).all():
         service.stop(run)
-    db.session.execute(delete(Conversation).where(Conversation.user_id == user.id))
+    conversations = delete(Conversation).where(Conversation.user_id == user.id)
+    db.session.execute(conversations)
     db.session.commit()
 
 

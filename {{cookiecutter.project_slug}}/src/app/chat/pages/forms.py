@@ -20,17 +20,11 @@ def _clean(value: str | None) -> str:
 
 
 class QuestionForm(FlaskForm):  # type: ignore[misc]
-    text = TextAreaField(
-        "Message",
-        filters=[_clean],
-        validators=[DataRequired("Please write something.")],
-    )
+    is_written = DataRequired("Please write something.")
+    is_key = Regexp(r"^[0-9A-Za-z-]{8,64}$", message="This form is incomplete.")
+    text = TextAreaField("Message", filters=[_clean], validators=[is_written])
     # Made by the page for each question: the same key again is the same question.
-    client_key = HiddenField(
-        validators=[
-            Regexp(r"^[0-9A-Za-z-]{8,64}$", message="This form is incomplete."),
-        ],
-    )
+    client_key = HiddenField(validators=[is_key])
 
     def validate_text(self, field: Field) -> None:
         most = settings().max_message_chars
@@ -39,34 +33,23 @@ class QuestionForm(FlaskForm):  # type: ignore[misc]
 
 
 class DecisionForm(FlaskForm):  # type: ignore[misc]
-    decision = StringField(
-        validators=[AnyOf(("approve", "deny"), message="Approve or deny.")],
-    )
-    reason = StringField(
-        filters=[_clean],
-        validators=[Length(max=Approval.reason.type.length)],
-    )
+    is_decision = AnyOf(("approve", "deny"), message="Approve or deny.")
+    is_short = Length(max=Approval.reason.type.length)
+    decision = StringField(validators=[is_decision])
+    reason = StringField(filters=[_clean], validators=[is_short])
 
 
 class FeedbackForm(FlaskForm):  # type: ignore[misc]
-    rating = IntegerField(
-        validators=[AnyOf((1, 0, -1), message="1, -1, or 0 to take it back.")],
-    )
-    reason = StringField(
-        filters=[_clean],
-        validators=[Length(max=Feedback.reason.type.length)],
-    )
+    is_rating = AnyOf((1, 0, -1), message="1, -1, or 0 to take it back.")
+    is_short = Length(max=Feedback.reason.type.length)
+    rating = IntegerField(validators=[is_rating])
+    reason = StringField(filters=[_clean], validators=[is_short])
 
 
 class TitleForm(FlaskForm):  # type: ignore[misc]
-    title = StringField(
-        "Title",
-        filters=[_clean],
-        validators=[
-            DataRequired("Please give it a name."),
-            Length(max=Conversation.title.type.length),
-        ],
-    )
+    is_given = DataRequired("Please give it a name.")
+    is_short = Length(max=Conversation.title.type.length)
+    title = StringField("Title", filters=[_clean], validators=[is_given, is_short])
 
 
 def accepted(form: Form) -> Form:

@@ -9,9 +9,10 @@ from sqlalchemy import delete
 
 from app.chat import message_tree
 from app.chat.models import Feedback, Message
-from app.chat.pages.forms import DecisionForm, FeedbackForm, QuestionForm, accepted
+from app.chat.pages.forms import DecisionForm, FeedbackForm, accepted
 from app.chat.pages.views import (
     answer_now,
+    ask_as_sent,
     bp,
     last_run_of,
     owned_conversation,
@@ -20,7 +21,7 @@ from app.chat.pages.views import (
 )
 from app.chat.runs import service
 from app.database import db
-from app.errors import Problem, wants_html
+from app.errors import wants_html
 from app.observability import metrics
 
 # The blueprint of views.py, with the routes of this module added.
@@ -54,15 +55,7 @@ def edit_question(message_id: UUID) -> ResponseReturnValue:
     """Ask another question in place of this one, which stays as a version."""
     question = _owned_message(message_id, "user")
     conversation = owned_conversation(question.conversation_id)
-    form = accepted(QuestionForm())
-    run = service.ask(
-        current_user.id,
-        conversation,
-        form.text.data,
-        form.client_key.data,
-        instead_of=question,
-    )
-    return started(run)
+    return ask_as_sent(conversation, instead_of=question)
 
 
 @bp.post("/messages/<uuid:message_id>/show", endpoint="show_version")
@@ -72,15 +65,13 @@ def show_version(message_id: UUID) -> ResponseReturnValue:
     conversation = owned_conversation(message.conversation_id)
     run = last_run_of(conversation)
     if run is not None and run.active:
-        raise Problem(
-            409,
-            "conversation-busy",
-            "An answer is still being written in this conversation.",
-        )
+        raise service.conversation_busy()
     conversation.head_id = message_tree.end_of(db.session, message)
     db.session.commit()
     url = _url_of(message)
-    return redirect(url, 303) if wants_html() else {"url": url}
+    if wants_html():
+        return redirect(url, 303)
+    return {"url": url}
 
 
 @bp.get("/messages/<uuid:message_id>/source", endpoint="source")
@@ -103,10 +94,13 @@ def rate_answer(message_id: UUID) -> ResponseReturnValue:
         db.session.execute(of_answer)
     else:
         reason = form.reason.data or None
-        db.session.merge(Feedback(message_id=answer.id, rating=rating, reason=reason))
+        feedback = Feedback(message_id=answer.id, rating=rating, reason=reason)
+        db.session.merge(feedback)
         metrics.add("app.feedback", rating="good" if rating > 0 else "bad")
     db.session.commit()
-    return redirect(_url_of(answer), 303) if wants_html() else ("", 204)
+    if wants_html():
+        return redirect(_url_of(answer), 303)
+    return "", 204
 
 
 @bp.post("/tool-calls/<uuid:call_id>/decision", endpoint="decide")

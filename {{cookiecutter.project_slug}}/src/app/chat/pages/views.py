@@ -117,10 +117,7 @@ def search_conversations() -> ResponseReturnValue:
         return _render_page(None, [], search_text, hits)
     conversations = [] if search_text else conversation_list.recent(current_user.id)
     markup = render_template(
-        "chat/_list.html",
-        query=search_text,
-        hits=hits,
-        conversations=conversations,
+        "chat/_list.html", query=search_text, hits=hits, conversations=conversations
     )
     return {"list": markup}
 
@@ -150,10 +147,7 @@ def show_conversation(conversation_id: UUID) -> ResponseReturnValue:
     return _render_page(conversation, _path_to(conversation.head_id))
 
 
-@bp.get(
-    "/chat/<uuid:conversation_id>/earlier/<uuid:message_id>",
-    endpoint="earlier",
-)
+@bp.get("/chat/<uuid:conversation_id>/earlier/<uuid:message_id>", endpoint="earlier")
 def show_earlier_messages(
     conversation_id: UUID, message_id: UUID
 ) -> ResponseReturnValue:
@@ -162,10 +156,9 @@ def show_earlier_messages(
     message = owned_row(Message, message_id)
     if message.conversation_id != conversation_id:
         abort(404)
+    shown = _show(_path_to(message.parent_id))
     return render_template(
-        "chat/_earlier.html",
-        conversation_id=conversation_id,
-        shown=_show(_path_to(message.parent_id)),
+        "chat/_earlier.html", conversation_id=conversation_id, shown=shown
     )
 
 
@@ -182,24 +175,25 @@ def _render_page(
     run = messages[-1].run if messages else None
     if run is not None:
         _close_if_stale(run)
+    conversations = conversation_list.recent(current_user.id)
+    shown = _show(messages)
     return render_template(
         "chat/page.html",
         conversation=conversation,
-        conversations=conversation_list.recent(current_user.id),
+        conversations=conversations,
         query=search_text,
         hits=hits,
         run=run,
         client_key=uuid4(),
-        shown=_show(messages),
+        shown=shown,
     )
 
 
 def _show(messages: Sequence[Message]) -> ShownMessages:
-    answers = {
-        message.id: _show_answer(message)
-        for message in messages
-        if message.role == "assistant"
-    }
+    answers = {}
+    for message in messages:
+        if message.role == "assistant":
+            answers[message.id] = _show_answer(message)
     versions = message_tree.versions(db.session, messages)
     return ShownMessages(messages, answers, versions)
 
@@ -210,9 +204,8 @@ def _show_answer(message: Message) -> ShownAnswer:
     rendered = rendering.render_saved(message, active)
     footer = Markup()
     if run is not None and not active:
-        undecided = [
-            call for call in message.tool_calls if call.status == StepStatus.WAITING
-        ]
+        steps = message.tool_calls
+        undecided = [step for step in steps if step.status == StepStatus.WAITING]
         footer = rendering.render_footer(run, undecided, generate_csrf())
     return ShownAnswer(rendered.items, rendered.tail, footer, active)
 
@@ -225,13 +218,10 @@ def answer_now(run: Run) -> ResponseReturnValue:
     """The answer of a run as it is now, for a page that shows it already."""
     if wants_html():
         return _redirect_to(run.conversation_id)
-    message = db.session.get_one(
-        Message,
-        run.answer_id,
-        options=message_tree.SHOWN,
-        populate_existing=True,
+    answer = db.session.get_one(
+        Message, run.answer_id, options=message_tree.SHOWN, populate_existing=True
     )
-    return {"messages": _render_messages([message])}
+    return {"messages": _render_messages([answer])}
 
 
 def started(run: Run) -> ResponseReturnValue:
@@ -242,9 +232,7 @@ def started(run: Run) -> ResponseReturnValue:
     answer = db.session.get_one(Message, run.answer_id)
     question = db.session.get_one(Message, answer.parent_id)
     link = render_template(
-        "chat/_conversation_link.html",
-        item=conversation,
-        current=conversation,
+        "chat/_conversation_link.html", item=conversation, current=conversation
     )
     body = {
         "url": url_for("chat.conversation", conversation_id=conversation.id),
@@ -259,21 +247,25 @@ def _redirect_to(conversation_id: UUID) -> ResponseReturnValue:
     return redirect(url, 303)
 
 
+def ask_as_sent(
+    conversation: Conversation | None, instead_of: Message | None = None
+) -> ResponseReturnValue:
+    """Ask the question that the form has, in a new conversation if there is none."""
+    form = accepted(QuestionForm())
+    text = form.text.data
+    client_key = form.client_key.data
+    run = service.ask(current_user.id, conversation, text, client_key, instead_of)
+    return started(run)
+
+
 @bp.post("/chat", endpoint="start")
 def start_conversation() -> ResponseReturnValue:
-    form = accepted(QuestionForm())
-    run = service.ask(current_user.id, None, form.text.data, form.client_key.data)
-    return started(run)
+    return ask_as_sent(None)
 
 
 @bp.post("/chat/<uuid:conversation_id>/messages", endpoint="ask")
 def ask_question(conversation_id: UUID) -> ResponseReturnValue:
-    conversation = owned_conversation(conversation_id)
-    form = accepted(QuestionForm())
-    run = service.ask(
-        current_user.id, conversation, form.text.data, form.client_key.data
-    )
-    return started(run)
+    return ask_as_sent(owned_conversation(conversation_id))
 
 
 @bp.post("/chat/<uuid:conversation_id>/rename", endpoint="rename")
@@ -372,12 +364,10 @@ def _whole_answer(run: Run) -> bytes:
     """The answer as saved, for a stream whose log is gone, and the end of the run."""
     message = db.session.get_one(Message, run.answer_id, options=message_tree.SHOWN)
     shown = _show_answer(message)
-    whole = event_log.frame(
-        message.event_number, "whole", {"items": shown.items, "tail": shown.tail}
-    )
+    number = message.event_number
+    content = {"items": shown.items, "tail": shown.tail}
+    whole = event_log.frame(number, "whole", content)
     if run.status == RunStatus.RUNNING:
         return whole + event_log.ASK_AGAIN
-    ending = event_log.frame(
-        message.event_number + 1, run.status, {"footer": shown.footer}
-    )
+    ending = event_log.frame(number + 1, run.status, {"footer": shown.footer})
     return whole + ending

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -106,10 +106,12 @@ class LiveRun:
         self.answer.set_step(own_id, StepStatus.WAITING)
 
     def _has_news(self) -> None:
-        if self.first_token_at is None:
-            self.first_token_at = now()
-            metrics.record("app.run.first_token", time.monotonic() - self._began)
-            self.on_news()
+        if self.first_token_at:
+            return
+        self.first_token_at = now()
+        seconds = time.monotonic() - self._began
+        metrics.record("app.run.first_token", seconds)
+        self.on_news()
 
     # How the work ends.
 
@@ -118,9 +120,9 @@ class LiveRun:
         self.failure = failure
         if self.answer.undecided:
             self.status = RunStatus.WAITING
-        else:
-            self.status = RunStatus.ERROR if is_fatal else RunStatus.DONE
-            self.answer.close_steps()
+            return
+        self.status = RunStatus.ERROR if is_fatal else RunStatus.DONE
+        self.answer.close_steps()
 
     def fail(self, failure: Failure, error: Exception) -> None:
         """The agent has raised *error*; the span of what raised it has recorded it."""
@@ -129,7 +131,8 @@ class LiveRun:
         self.answer.close_steps()
         tracing.record(error)
         if failure in (Failure.MODEL, Failure.TOOL):
-            metrics.add("app.errors", type=type(error).__name__, where="run")
+            name = type(error).__name__
+            metrics.add("app.errors", type=name, where="run")
 
     def cancel(self, status: RunStatus, failure: Failure | None = None) -> None:
         """End the work from outside; what has been written stays."""
@@ -148,13 +151,17 @@ class LiveRun:
 
     def next_event(self) -> event_log.Event | None:
         """What has changed since the last event; once the run is over, all the rest."""
-        change = self.answer.publish() if self.running else self.answer.finish()
-        return self._event(change) if change else None
+        take_change = self.answer.publish if self.running else self.answer.finish
+        change = take_change()
+        if change is None:
+            return None
+        return self._event(change)
 
     def terminal_event(self, run: Run) -> event_log.Event:
         """The event that ends every stream."""
         footer = render_footer(run, self.answer.undecided)
-        return self._event(AnswerEvent(run.status, {"footer": footer}))
+        ending = AnswerEvent(run.status, {"footer": footer})
+        return self._event(ending)
 
     def _event(self, event: AnswerEvent) -> event_log.Event:
         self.number += 1
@@ -163,24 +170,27 @@ class LiveRun:
 
     def snapshot(self) -> Snapshot | None:
         """What there is to save; None if nothing is new."""
-        if self.saved_run or (self.running and self.number == self._saved_number):
+        if self.saved_run:
+            return None
+        if self.running and self.number == self._saved_number:
             return None
         self._saved_number = self.number
+        answer = self.answer
         reasoning = None
-        if len(self.answer.reasoning) != self._saved_reasoning:
-            self._saved_reasoning = len(self.answer.reasoning)
-            reasoning = "".join(self.answer.reasoning)
+        if len(answer.reasoning) != self._saved_reasoning:
+            self._saved_reasoning = len(answer.reasoning)
+            reasoning = "".join(answer.reasoning)
         outcome = None
         if not self.running:
             outcome = state.Outcome(self.status, self.failure, self.first_token_at)
         return Snapshot(
             run_id=self.id,
             conversation_id=self.conversation_id,
-            answer_id=self.answer.answer_id,
-            text=self.answer.text,
+            answer_id=answer.answer_id,
+            text=answer.text,
             reasoning=reasoning,
             number=self.number,
-            steps=self.answer.take_unsaved_steps(),
+            steps=answer.take_unsaved_steps(),
             outcome=outcome,
             messages=self.messages,
             meter=self.meter,
@@ -205,9 +215,8 @@ class LiveRun:
             self._span.set_status(trace.Status(trace.StatusCode.ERROR))
             if self.first_token_at is None:  # people have waited for it all the same
                 metrics.record("app.run.first_token", seconds)
-        self._span.set_attributes(
-            {"run.outcome": run.status, "run.error": run.error or ""}
-        )
+        self._span.set_attribute("run.outcome", run.status)
+        self._span.set_attribute("run.error", run.error or "")
         self._span.end()
         state.count_ended(run)
         if run.status != RunStatus.WAITING:  # the rest is counted at its end
@@ -215,13 +224,11 @@ class LiveRun:
 
 
 def _count_costs(run: Run, seconds: float) -> None:
-    metrics.record("app.run.duration", seconds, outcome=run.status)
     model = run.model or "unknown"
-    metrics.add("app.tokens", run.input_tokens or 0, model=model, direction="input")
-    metrics.add("app.tokens", run.output_tokens or 0, model=model, direction="output")
-    metrics.add("app.cost.usd", float(run.cost or 0), model=model)
-
-
-def snapshots_of(lives: Sequence[LiveRun]) -> list[Snapshot]:
-    """What there is to save of these runs."""
-    return [snapshot for live in lives if (snapshot := live.snapshot())]
+    input_tokens = run.input_tokens or 0
+    output_tokens = run.output_tokens or 0
+    cost = float(run.cost or 0)
+    metrics.record("app.run.duration", seconds, outcome=run.status)
+    metrics.add("app.tokens", input_tokens, model=model, direction="input")
+    metrics.add("app.tokens", output_tokens, model=model, direction="output")
+    metrics.add("app.cost.usd", cost, model=model)

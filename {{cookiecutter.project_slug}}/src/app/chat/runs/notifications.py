@@ -27,18 +27,17 @@ def ended(app: Flask, run_ids: Iterable[UUID]) -> None:
 
     Called before any page can know of the ends.
     """
-    query = (
-        select(Run.id)
-        .join(User, User.id == Run.user_id)
-        .where(Run.id.in_(run_ids), User.notify)
-    )
+    query = select(Run.id).join(User, User.id == Run.user_id)
+    query = query.where(Run.id.in_(run_ids))
+    query = query.where(User.notify)
     try:
         with app.app_context(), transaction() as session:
             wanted = session.scalars(query).all()
             if not wanted:
                 return
             # A run that waited for an approval has been seen then, not now.
-            session.execute(update(Run).where(Run.id.in_(wanted)).values(seen_at=None))
+            wanted_runs = update(Run).where(Run.id.in_(wanted))
+            session.execute(wanted_runs.values(seen_at=None))
             for run_id in wanted:
                 notify.enqueue(run_id)
     except Exception:  # whatever it is: it must not stop the saving of answers
@@ -54,16 +53,17 @@ def notify(run_id: UUID) -> None:
             return
         conversation = session.get_one(Conversation, run.conversation_id)
         devices = push.devices(session, run.user_id)
+    message = {
+        "body": BODIES[run.status],
+        "url": f"/chat/{conversation.id}",
+        # A later notification of this conversation replaces an earlier one.
+        "tag": conversation.id.hex,
+    }
     for device, _ in devices:
-        title = conversation.title if device.with_title else project()["name"]
-        message = {
-            "title": title,
-            "body": BODIES[run.status],
-            "url": f"/chat/{conversation.id}",
-            # A later notification of this conversation replaces an earlier one.
-            "tag": conversation.id.hex,
-        }
-        push.send.enqueue(device.session_id, message)
+        title = project()["name"]
+        if device.with_title:
+            title = conversation.title
+        push.send.enqueue(device.session_id, {"title": title} | message)
 
 
 # Jobs that the release before has queued.

@@ -23,7 +23,7 @@ from app.chat.loop import LoopThread, detached
 from app.chat.models import Failure, Message, Run, RunStatus
 from app.chat.rendering import GrowingAnswer
 from app.chat.runs import notifications, saving, stale
-from app.chat.runs.live_run import LiveRun, snapshots_of
+from app.chat.runs.live_run import LiveRun
 from app.chat.streams import event_log
 from app.chat.streams.redis_event_log import RedisEventLog
 from app.config import Settings
@@ -137,14 +137,14 @@ class Runner:
         """For ``/readyz``: degraded while answers cannot be saved."""
         if self.saving_fails_since is None:
             return "ok"
-        return (
-            f"degraded: answers have not been saved for {self.seconds_behind():.0f} s"
-        )
+        seconds = f"{self.seconds_behind():.0f} s"
+        return f"degraded: answers have not been saved for {seconds}"
 
     def seconds_behind(self) -> float:
         """Seconds since answers could last be saved; 0 while all is saved."""
-        since = self.saving_fails_since
-        return 0.0 if since is None else time.monotonic() - since
+        if self.saving_fails_since is None:
+            return 0.0
+        return time.monotonic() - self.saving_fails_since
 
     def begin_drain(self) -> None:
         """Take no new runs, and ask every stream to reconnect to another process."""
@@ -210,17 +210,20 @@ class Runner:
                 live.messages = waited.messages
                 text = None
         call.instrument(self.app)
-        live.meter = budget.Meter(
+        meter = budget.Meter(
             self.app,
             question.user_id,
             partial(budget.price_of, self.settings.chosen_model),
             self.settings.max_answer_chars,
             self.settings.max_tokens_per_run,
         )
-        expected = history.tokens_of(messages) + budget.estimate_tokens(text or "")
+        live.meter = meter
+        expected = history.tokens_of(messages)
+        expected += budget.estimate_tokens(text or "")
         expected += output.REQUEST_OVERHEAD
-        live.meter.expect(expected * earlier.correction)
-        live.meter.reserve()
+        expected *= earlier.correction
+        meter.expect(expected)
+        meter.reserve()
         return call.Prompt(
             question=text,
             messages=messages,
@@ -244,12 +247,8 @@ class Runner:
         if failure is Failure.MODEL and live.answer.is_only_reasoning:
             live.end(Failure.EMPTY, is_fatal=False)
             return
-        self.app.logger.warning(
-            "run %s failed: %s (%s)",
-            live.id,
-            failure,
-            failures.described(error, self.settings),
-        )
+        described = failures.described(error, self.settings)
+        self.app.logger.warning("run %s failed: %s (%s)", live.id, failure, described)
         live.fail(failure, error)
 
     async def _render_open_text(self, answer: GrowingAnswer) -> None:
@@ -264,7 +263,8 @@ class Runner:
     async def _parse_long_text(self, answer: GrowingAnswer, text: str) -> None:
         began = time.perf_counter()
         blocks, rest = await self._in_renderer(split_blocks, text)
-        answer.end_long_parse(text, blocks, rest, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        answer.end_long_parse(text, blocks, rest, seconds)
 
     async def _in_renderer(
         self, render: Callable[[str], Rendered], text: str
@@ -282,15 +282,14 @@ class Runner:
             late = max(0.0, time.monotonic() - due)
             wanted = FASTEST + LAG_FACTOR * late
             interval = min(SLOWEST, 0.7 * interval + 0.3 * wanted)
-            await self._append_news(
-                [live for live in self.live.values() if live.running]
-            )
+            running = [live for live in self.live.values() if live.running]
+            await self._append_news(running)
 
     async def _append_news(self, lives: Sequence[LiveRun]) -> None:
         async with self._appending:
-            events = [event for live in lives if (event := live.next_event())]
-            if events:
-                await self.log.append(events)
+            events = [live.next_event() for live in lives]
+            if news := [event for event in events if event]:
+                await self.log.append(news)
         for live in lives:
             if text := live.answer.begin_long_parse():
                 parser = detached(self._parse_long_text(live.answer, text))
@@ -311,31 +310,29 @@ class Runner:
             await self._render_open_text(live.answer)
         await self._append_news(ended)
         lives = [live for live in self.live.values() if live.running or live in ended]
-        snapshots = snapshots_of(lives)
+        live_ids = [live.id for live in lives]
+        news = [live.snapshot() for live in lives]
+        snapshots = [snapshot for snapshot in news if snapshot]
         try:
             saved = await asyncio.to_thread(
                 saving.save, self.app, snapshots, self._failed_saves
             )
-            stops = await asyncio.to_thread(
-                saving.stops_requested, self.app, [live.id for live in lives]
-            )
+            stops = await asyncio.to_thread(saving.stops_requested, self.app, live_ids)
         except Exception:  # whatever it is: this task saves every answer
             self.app.logger.exception("saving failed; it is tried again")
             await self._saving_failed(lives, snapshots)
             return
         self.saving_fails_since = None
         self._failed_saves = 0
-        by_id = {live.id: live for live in lives}
         for snapshot in snapshots:
-            self._take_saved(by_id[snapshot.run_id], snapshot, saved)
+            self._take_saved(snapshot, saved)
         for run_id in stops:
-            by_id[run_id].cancel(RunStatus.STOPPED)
-        await self._finish([live for live in ended if live.saved_run], saving_since)
+            self.live[run_id].cancel(RunStatus.STOPPED)
+        await self._finish(ended, saving_since)
 
-    def _take_saved(
-        self, live: LiveRun, snapshot: saving.Snapshot, saved: saving.Saved
-    ) -> None:
+    def _take_saved(self, snapshot: saving.Snapshot, saved: saving.Saved) -> None:
         """Act on what came of saving one run."""
+        live = self.live[snapshot.run_id]
         run = saved.runs.get(live.id)
         if live.id in saved.failed:
             live.saved_run = run
@@ -353,21 +350,20 @@ class Runner:
         self._failed_saves += 1
         if self.saving_fails_since is None:
             self.saving_fails_since = time.monotonic()
-        by_id = {live.id: live for live in lives}
         for snapshot in snapshots:
-            live = by_id[snapshot.run_id]
+            live = self.live[snapshot.run_id]
             live.not_saved(snapshot)
             if not live.running and live.failed_saves >= SAVE_ATTEMPTS:
                 live.saved_run = Run(status=RunStatus.ERROR, error=Failure.SAVE)
-        given_up = [live for live in lives if live.saved_run and not live.running]
+        given_up = [live for live in lives if not live.running]
         await self._finish(given_up, time.time_ns())
         await asyncio.sleep(SAVE_EVERY)
 
     async def _finish(self, lives: Sequence[LiveRun], saving_since: int) -> None:
-        """Tell everyone of the ends of runs, and forget them."""
-        ended = [live.id for live in lives]
-        if ended:
-            await asyncio.to_thread(notifications.ended, self.app, ended)
+        """Tell everyone of the ends of those runs that are saved, and forget them."""
+        saved_ids = [live.id for live in lives if live.saved_run]
+        if saved_ids:
+            await asyncio.to_thread(notifications.ended, self.app, saved_ids)
         for live in lives:
             run = live.saved_run
             if run is None:
@@ -380,4 +376,6 @@ class Runner:
 
 
 def _event_log(settings: Settings) -> event_log.EventLog:
-    return RedisEventLog(settings.redis) if settings.redis else event_log.EventLog()
+    if settings.redis:
+        return RedisEventLog(settings.redis)
+    return event_log.EventLog()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from flask import Flask
@@ -75,21 +75,12 @@ class Saved:
     failed: set[UUID] = field(default_factory=set)
 
 
-class _Execute(Protocol):
-    def __call__(
-        self, statement: Update, rows: Sequence[Mapping[str, object]]
-    ) -> None: ...
-
-
 def _update_by_id(model: type[Model], *columns: str) -> Update:
     """An UPDATE of one row per set of parameters: ``row`` and ``new_<column>``."""
     table = model.__table__
     assert isinstance(table, Table)  # noqa: S101 (for the type checker)
-    return (
-        update(table)
-        .where(table.c.id == bindparam("row"))
-        .values({column: bindparam(f"new_{column}") for column in columns})
-    )
+    one_row = update(table).where(table.c.id == bindparam("row"))
+    return one_row.values({column: bindparam(f"new_{column}") for column in columns})
 
 
 _TOUCH = _update_by_id(Conversation, "updated_at")
@@ -111,9 +102,10 @@ _END = _update_by_id(Run, *OUTCOME_COLUMNS)
 
 def stops_requested(app: Flask, run_ids: Sequence[UUID]) -> set[UUID]:
     """Which of these runs someone wants to stop, in whatever process they said so."""
+    to_stop = select(Run.id).where(Run.id.in_(run_ids))
+    to_stop = to_stop.where(Run.stop_requested)
     with app.app_context(), reading() as session:
-        query = select(Run.id).where(Run.id.in_(run_ids), Run.stop_requested)
-        return set(session.scalars(query))
+        return set(session.scalars(to_stop))
 
 
 def save(app: Flask, snapshots: Sequence[Snapshot], failures_before: int = 0) -> Saved:
@@ -165,7 +157,10 @@ def _save_one_by_one(
 
 def _text_only(snapshot: Snapshot) -> Snapshot:
     """The same run, ended with the error SAVE, with nothing but its text."""
-    first_token_at = snapshot.outcome.first_token_at if snapshot.outcome else None
+    first_token_at = None
+    if snapshot.outcome:
+        first_token_at = snapshot.outcome.first_token_at
+    outcome = state.Outcome(RunStatus.ERROR, Failure.SAVE, first_token_at)
     return replace(
         snapshot,
         text=storable(snapshot.text),
@@ -173,7 +168,7 @@ def _text_only(snapshot: Snapshot) -> Snapshot:
         steps=(),
         messages=(),
         meter=None,
-        outcome=state.Outcome(RunStatus.ERROR, Failure.SAVE, first_token_at),
+        outcome=outcome,
     )
 
 
@@ -182,82 +177,85 @@ def _outcome_only(snapshot: Snapshot) -> Snapshot:
 
 
 def _save_all(session: orm.Session, snapshots: Sequence[Snapshot]) -> dict[UUID, Run]:
-    connection = session.connection()
-
-    def execute(statement: Update, rows: Sequence[Mapping[str, object]]) -> None:
-        if rows:
-            connection.execute(statement, list(rows))
-
     # Rows are locked in the order in which requests lock them: conversations first.
-    execute(_TOUCH, [_touched(each) for each in snapshots if each.outcome])
-    owned = _owned_runs(session, snapshots)
-    kept = [snapshot for snapshot in snapshots if snapshot.run_id in owned]
-    outcomes = {
-        snapshot.run_id: _outcome_columns(snapshot.outcome, snapshot.messages)
-        for snapshot in kept
-        if snapshot.outcome
-    }
-    _save_texts(execute, kept)
-    execute(_END, [_row(run_id, columns) for run_id, columns in outcomes.items()])
-    for snapshot in kept:
+    touched = []
+    for snapshot in snapshots:
+        if snapshot.outcome:
+            row = _row(snapshot.conversation_id, {"updated_at": now()})
+            touched.append(row)
+    _execute(session, _TOUCH, touched)
+    owned_runs = _owned_runs(session, snapshots)
+    owned = [snapshot for snapshot in snapshots if snapshot.run_id in owned_runs]
+    _save_texts(session, owned)
+    ends = []
+    for snapshot in owned:
+        if snapshot.outcome:
+            run = owned_runs[snapshot.run_id]
+            _end(run, snapshot.outcome, snapshot.messages)
+            columns = {name: getattr(run, name) for name in OUTCOME_COLUMNS}
+            ends.append(_row(run.id, columns))
+    _execute(session, _END, ends)
+    for snapshot in owned:
         for step in snapshot.steps:
             session.merge(step)
         if snapshot.outcome and snapshot.meter:
             snapshot.meter.settle(session)
-    return {
-        run_id: Run(id=run_id, **(columns | outcomes.get(run_id, {})))
-        for run_id, columns in owned.items()
-    }
+    return owned_runs
 
 
-def _touched(snapshot: Snapshot) -> dict[str, object]:
-    return _row(snapshot.conversation_id, {"updated_at": now()})
+def _execute(
+    session: orm.Session, statement: Update, rows: Sequence[Mapping[str, object]]
+) -> None:
+    if rows:
+        session.connection().execute(statement, rows)
 
 
 def _row(row_id: UUID, columns: Mapping[str, object]) -> dict[str, object]:
-    return {"row": row_id} | {f"new_{name}": value for name, value in columns.items()}
+    row: dict[str, object] = {"row": row_id}
+    for name, value in columns.items():
+        row[f"new_{name}"] = value
+    return row
 
 
-def _owned_runs(
-    session: orm.Session, snapshots: Sequence[Snapshot]
-) -> dict[UUID, dict[str, object]]:
+def _owned_runs(session: orm.Session, snapshots: Sequence[Snapshot]) -> dict[UUID, Run]:
     """Lock the runs that are still this process's; return what their ends tell.
 
     Someone may have taken this process for dead and closed a run of it. Its answer is
     saved all the same.
     """
-    taken_for_dead = and_(
-        Run.status == RunStatus.INTERRUPTED, Run.worker == this_worker()
-    )
-    beat = (
-        update(Run)
-        .where(Run.id.in_([snapshot.run_id for snapshot in snapshots]))
-        .where(or_(Run.status.in_(ACTIVE), taken_for_dead))
-        .values(heartbeat_at=database_clock())
-        .returning(Run.id, Run.started_at, Run.trace_id)
-        .execution_options(synchronize_session=False)
-    )
-    return {
-        run_id: {"started_at": started_at, "trace_id": trace_id}
-        for run_id, started_at, trace_id in session.execute(beat)
-    }
+    run_ids = [snapshot.run_id for snapshot in snapshots]
+    is_closed = Run.status == RunStatus.INTERRUPTED
+    taken_for_dead = and_(is_closed, Run.worker == this_worker())
+    runs = update(Run).where(Run.id.in_(run_ids))
+    owned = runs.where(or_(Run.status.in_(ACTIVE), taken_for_dead))
+    beat = owned.values(heartbeat_at=database_clock())
+    beat = beat.execution_options(synchronize_session=False)
+    beat_runs = beat.returning(Run.id, Run.started_at, Run.trace_id)
+    owned_runs = {}
+    for run_id, started_at, trace_id in session.execute(beat_runs):
+        run = Run(id=run_id, started_at=started_at, trace_id=trace_id)
+        owned_runs[run_id] = run
+    return owned_runs
 
 
-def _save_texts(execute: _Execute, snapshots: Sequence[Snapshot]) -> None:
+def _save_texts(session: orm.Session, snapshots: Sequence[Snapshot]) -> None:
     texts = []
     reasoning = []
     messages = []
     for each in snapshots:
         if each.saves_text:
-            columns = {"text": each.text, "event_number": each.number}
+            columns: dict[str, object] = {"text": each.text}
+            columns["event_number"] = each.number
             texts.append(_row(each.answer_id, columns))
         if each.reasoning is not None:
-            reasoning.append(_row(each.answer_id, {"reasoning": each.reasoning}))
+            columns = {"reasoning": each.reasoning}
+            reasoning.append(_row(each.answer_id, columns))
         if each.messages:
-            messages.append(_row(each.answer_id, _message_columns(each.messages)))
-    execute(_SAVE_TEXT, texts)
-    execute(_SAVE_REASONING, reasoning)
-    execute(_SAVE_MESSAGES, messages)
+            columns = _message_columns(each.messages)
+            messages.append(_row(each.answer_id, columns))
+    _execute(session, _SAVE_TEXT, texts)
+    _execute(session, _SAVE_REASONING, reasoning)
+    _execute(session, _SAVE_MESSAGES, messages)
 
 
 def _message_columns(messages: Sequence[ModelMessage]) -> dict[str, object]:
@@ -269,33 +267,27 @@ def _message_columns(messages: Sequence[ModelMessage]) -> dict[str, object]:
     }
 
 
-def _outcome_columns(
-    outcome: state.Outcome, messages: Sequence[ModelMessage]
-) -> dict[str, object]:
-    columns: dict[str, object] = dict.fromkeys(OUTCOME_COLUMNS)
-    columns["status"] = outcome.status
-    columns["error"] = outcome.failure
-    columns["first_token_at"] = outcome.first_token_at
+def _end(run: Run, outcome: state.Outcome, messages: Sequence[ModelMessage]) -> None:
+    run.status = outcome.status
+    run.error = outcome.failure
+    run.first_token_at = outcome.first_token_at
     if outcome.status != RunStatus.WAITING:
-        columns["finished_at"] = now()
+        run.finished_at = now()
     if messages:
-        columns |= _cost_columns(messages)
-    return columns
+        _set_costs(run, messages)
 
 
-def _cost_columns(messages: Sequence[ModelMessage]) -> dict[str, object]:
-    """Model, tokens and cost of all responses; what is not known of one is null."""
+def _set_costs(run: Run, messages: Sequence[ModelMessage]) -> None:
+    """Set model, tokens and cost of all responses; what is not known of one is null."""
     from app.chat.model.budget import cost_of, is_measured
 
     responses = [message for message in messages if message.kind == "response"]
     if not responses:
-        return {}
-    is_known = all(is_measured(response.usage) for response in responses)
-    columns: dict[str, object] = {
-        "model": identifier(responses[-1].model_name or "") or None,
-        "cost": cost_of(messages),
-    }
-    if is_known:
-        columns["input_tokens"] = sum(each.usage.input_tokens for each in responses)
-        columns["output_tokens"] = sum(each.usage.output_tokens for each in responses)
-    return columns
+        return
+    last_model = responses[-1].model_name or ""
+    run.model = identifier(last_model) or None
+    run.cost = cost_of(messages)
+    usages = [response.usage for response in responses]
+    if all(is_measured(usage) for usage in usages):
+        run.input_tokens = sum(usage.input_tokens for usage in usages)
+        run.output_tokens = sum(usage.output_tokens for usage in usages)

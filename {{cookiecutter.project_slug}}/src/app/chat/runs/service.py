@@ -5,7 +5,8 @@ first.
 from uuid import UUID
 
 from flask import abort
-from sqlalchemy import exc, orm, select
+from sqlalchemy import exc, select
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.chat.model import budget
 from app.chat.models import Conversation, Message, Run, RunStatus, StepStatus, ToolCall
@@ -39,11 +40,14 @@ def ask(
     _admit(user_id)
     if conversation is None:
         conversation = _new_conversation(user_id, text)
+    parent_id = conversation.head_id
+    if instead_of:
+        parent_id = instead_of.parent_id
     question = Message(
         id=new_id(),
         conversation_id=conversation.id,
         user_id=user_id,
-        parent_id=instead_of.parent_id if instead_of else conversation.head_id,
+        parent_id=parent_id,
         role="user",
         text=text,
         client_key=client_key,
@@ -103,13 +107,11 @@ def _start(
         db.session.commit()
     except exc.IntegrityError:
         db.session.rollback()
-        if client_key and (run_before := _run_of_key(conversation.user_id, client_key)):
-            return run_before
-        raise Problem(
-            409,
-            "conversation-busy",
-            "An answer is still being written in this conversation.",
-        ) from None
+        if client_key:
+            run_before = _run_of_key(conversation.user_id, client_key)
+            if run_before:
+                return run_before
+        raise conversation_busy() from None
     _remember_relations(answer, run)
     # Without a reference the session forgets them before the page shows them.
     db.session.info["started"] = (conversation, question, answer)
@@ -117,24 +119,27 @@ def _start(
     return run
 
 
+def conversation_busy() -> Problem:
+    """The problem of asking for an answer while another one is being written."""
+    detail = "An answer is still being written in this conversation."
+    return Problem(409, "conversation-busy", detail)
+
+
 def _remember_relations(answer: Message, run: Run) -> None:
     """Spare the queries for what a new answer does not have."""
-    orm.attributes.set_committed_value(answer, "run", run)
-    orm.attributes.set_committed_value(answer, "tool_calls", [])
-    orm.attributes.set_committed_value(answer, "feedback", None)
+    set_committed_value(answer, "run", run)
+    set_committed_value(answer, "tool_calls", [])
+    set_committed_value(answer, "feedback", None)
 
 
 def _run_of_key(user_id: UUID, client_key: str) -> Run | None:
-    questions = select(Message.id).where(
-        Message.user_id == user_id, Message.client_key == client_key
-    )
-    query = (
-        select(Run)
-        .join(Message, Run.answer_id == Message.id)
-        .where(Message.parent_id.in_(questions))
-        .order_by(Run.id)
-    )
-    return db.session.scalars(query).first()
+    questions = select(Message.id).where(Message.user_id == user_id)
+    questions = questions.where(Message.client_key == client_key)
+    runs = select(Run)
+    runs = runs.join(Message, Run.answer_id == Message.id)
+    runs = runs.where(Message.parent_id.in_(questions))
+    runs = runs.order_by(Run.id)
+    return db.session.scalars(runs).first()
 
 
 def stop(run: Run) -> None:
@@ -165,16 +170,14 @@ def decide(user_id: UUID, tool_call_id: UUID, approved: bool, reason: str) -> Ru
     RUNNER.current().admit()
     # The run is locked, as by everything that saves or stops it: of two decisions at
     # once, the second sees what the first has made of the call.
-    query = (
-        select(ToolCall, Run)
-        .join(Run, Run.answer_id == ToolCall.message_id)
-        .where(Run.user_id == user_id, ToolCall.id == tool_call_id)
-        .with_for_update(of=Run)
-    )
-    found = db.session.execute(query).one_or_none()
-    if found is None:
+    calls = select(ToolCall, Run)
+    calls = calls.join(Run, Run.answer_id == ToolCall.message_id)
+    calls = calls.where(Run.user_id == user_id, ToolCall.id == tool_call_id)
+    locked = calls.with_for_update(of=Run)
+    call_with_run = db.session.execute(locked).one_or_none()
+    if call_with_run is None:
         abort(404)
-    call, run = found
+    call, run = call_with_run
     db.session.refresh(call)
     if run.status != RunStatus.WAITING or call.status != StepStatus.WAITING:
         db.session.rollback()
@@ -185,16 +188,16 @@ def decide(user_id: UUID, tool_call_id: UUID, approved: bool, reason: str) -> Ru
         )
     state.decide(db.session, call, approved, reason, user_id)
     db.session.flush()
-    undecided = select(ToolCall.id).where(
-        ToolCall.message_id == call.message_id, ToolCall.status == StepStatus.WAITING
-    )
-    if db.session.scalars(undecided).first() is not None:
+    undecided = select(ToolCall.id).where(ToolCall.message_id == call.message_id)
+    undecided = undecided.where(ToolCall.status == StepStatus.WAITING)
+    if db.session.scalars(undecided).first() is None:
+        _go_on(run)
+    else:
         db.session.commit()
-        return run
-    return _go_on(run)
+    return run
 
 
-def _go_on(run: Run) -> Run:
+def _go_on(run: Run) -> None:
     """Let a run whose calls are all decided go on in this process."""
     state.resume(run, this_worker())
     answer = db.session.get_one(Message, run.answer_id)
@@ -202,4 +205,3 @@ def _go_on(run: Run) -> Run:
     answer.event_number += 1  # the event `waiting` has been sent
     db.session.commit()
     RUNNER.current().launch(run, question, answer)
-    return run

@@ -56,7 +56,10 @@ def _start_of(process_id: int) -> str:
     except OSError:
         return ""
     fields = status.rpartition(")")[2].split()  # from the third field of proc(5) on
-    return "" if fields[0] == "Z" else fields[19]
+    state_of_process = fields[0]
+    if state_of_process == "Z":
+        return ""
+    return fields[19]
 
 
 def _owner_of(worker: str) -> Owner:
@@ -73,7 +76,9 @@ def _owner_of(worker: str) -> Owner:
         pass  # it lives, and is another user's
     if not Path("/proc/self/stat").exists():
         return Owner.UNKNOWN
-    return Owner.ALIVE if _start_of(int(process_id)) == start else Owner.ENDED
+    if _start_of(int(process_id)) == start:
+        return Owner.ALIVE
+    return Owner.ENDED  # a later process has its id
 
 
 def is_stale(run: Run) -> bool:
@@ -91,7 +96,8 @@ def is_stale(run: Run) -> bool:
 def close_stale(session: orm.Session, conversation_id: UUID | None = None) -> None:
     """Close stale runs, of one conversation or of all, in the caller's transaction."""
     # Locked: the process that seems to have ended may be saving the answer just now.
-    query = select(Run).where(Run.status == RunStatus.RUNNING).with_for_update()
+    query = select(Run).where(Run.status == RunStatus.RUNNING)
+    query = query.with_for_update()
     if conversation_id:
         query = query.where(Run.conversation_id == conversation_id)
     for run in session.scalars(query):
@@ -115,7 +121,8 @@ def close_all_stale(app: Flask) -> None:
 def runs_that_ended(app: Flask, run_ids: Sequence[UUID]) -> list[UUID]:
     """Which of these runs have ended, after closing the stale ones."""
     with app.app_context(), reading() as session:
-        runs = session.scalars(select(Run).where(Run.id.in_(run_ids))).all()
+        wanted = select(Run).where(Run.id.in_(run_ids))
+        runs = session.scalars(wanted).all()
         stale_runs = [run for run in runs if is_stale(run)]
     for run in stale_runs:
         with app.app_context(), transaction() as session:
@@ -139,11 +146,12 @@ class Heartbeat:
     def start(self) -> None:
         """Begin, unless the thread is at work already."""
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._beat, name="heartbeat", daemon=True
-                )
-                self._thread.start()
+            if self._thread and self._thread.is_alive():
+                return
+            self._thread = threading.Thread(
+                target=self._beat, name="heartbeat", daemon=True
+            )
+            self._thread.start()
 
     def _beat(self) -> None:
         while True:
@@ -163,9 +171,7 @@ class Heartbeat:
 def beat(app: Flask, run_ids: Sequence[UUID]) -> None:
     """Write a heartbeat of runs, in a transaction of its own."""
     with app.app_context(), transaction() as session:
-        session.execute(
-            update(Run)
-            .where(Run.id.in_(run_ids), Run.status == RunStatus.RUNNING)
-            .values(heartbeat_at=database_clock())
-            .execution_options(synchronize_session=False)
-        )
+        running = update(Run).where(Run.id.in_(run_ids))
+        running = running.where(Run.status == RunStatus.RUNNING)
+        heartbeat = running.values(heartbeat_at=database_clock())
+        session.execute(heartbeat.execution_options(synchronize_session=False))

@@ -55,21 +55,26 @@ def request_stop(run: Run) -> None:
 
 def stop_waiting(session: orm.Session, run: Run) -> None:
     """WAITING -> STOPPED: the calls that wait are denied."""
-    run.status = RunStatus.STOPPED
-    run.finished_at = now()
-    session.execute(
-        update(ToolCall)
-        .where(ToolCall.message_id == run.answer_id, ToolCall.finished_at.is_(None))
-        .values(status=StepStatus.DENIED, finished_at=now())
-    )
-    count_ended(run)
+    _end(session, run, RunStatus.STOPPED, StepStatus.DENIED)
 
 
 def interrupt(session: orm.Session, run: Run) -> None:
-    """RUNNING -> INTERRUPTED: the process that worked on it has ended."""
-    run.status = RunStatus.INTERRUPTED
+    """RUNNING -> INTERRUPTED: the process that worked on it has ended.
+
+    Steps that did not finish never will.
+    """
+    _end(session, run, RunStatus.INTERRUPTED, StepStatus.UNFINISHED)
+
+
+def _end(
+    session: orm.Session, run: Run, status: RunStatus, open_steps_become: StepStatus
+) -> None:
+    run.status = status
     run.finished_at = now()
-    close_steps(session, run.answer_id)
+    open_steps = update(ToolCall).where(ToolCall.message_id == run.answer_id)
+    open_steps = open_steps.where(ToolCall.finished_at.is_(None))
+    ended_steps = open_steps.values(status=open_steps_become, finished_at=now())
+    session.execute(ended_steps)
     count_ended(run)
 
 
@@ -84,26 +89,19 @@ def decide(
     session: orm.Session, call: ToolCall, is_approved: bool, reason: str, user_id: UUID
 ) -> None:
     """A step that waits becomes APPROVED or DENIED."""
-    call.status = StepStatus.APPROVED if is_approved else StepStatus.DENIED
-    session.add(
-        Approval(
-            tool_call_id=call.id,
-            approved=is_approved,
-            reason=reason or None,
-            decided_by=user_id,
-            requested_at=call.started_at,
-            decided_at=now(),
-        )
+    if is_approved:
+        call.status = StepStatus.APPROVED
+    else:
+        call.status = StepStatus.DENIED
+    approval = Approval(
+        tool_call_id=call.id,
+        approved=is_approved,
+        reason=reason or None,
+        decided_by=user_id,
+        requested_at=call.started_at,
+        decided_at=now(),
     )
-
-
-def close_steps(session: orm.Session, answer_id: UUID) -> None:
-    """Steps of an ended run that did not finish never will."""
-    session.execute(
-        update(ToolCall)
-        .where(ToolCall.message_id == answer_id, ToolCall.finished_at.is_(None))
-        .values(status=StepStatus.UNFINISHED, finished_at=now())
-    )
+    session.add(approval)
 
 
 def count_ended(run: Run) -> None:

@@ -30,7 +30,8 @@ def first_title(text: str) -> str:
     """A title until there is a better one: the beginning of the question's first
     line.
     """
-    line = text.strip().partition("\n")[0].strip()
+    lines = text.strip().partition("\n")
+    line = lines[0].strip()
     if len(line) <= LONGEST_TITLE:
         return line
     return f"{line[: LONGEST_TITLE - 1].rstrip()}…"
@@ -41,10 +42,13 @@ def usable_title(output: str) -> str | None:
     text = clean_text(output).strip()
     text = _PREFIX.sub("", text).strip(_DECORATION)
     is_one_line = "\n" not in text
-    is_short = len(text) <= LONGEST_TITLE and len(text.split()) <= MOST_WORDS
+    words = text.split()
+    is_short = len(text) <= LONGEST_TITLE and len(words) <= MOST_WORDS
     has_letters = any(character.isalnum() for character in text)
     is_plain = not any(character in text for character in "<>{}|")
-    return text if is_one_line and is_short and has_letters and is_plain else None
+    if is_one_line and is_short and has_letters and is_plain:
+        return text
+    return None
 
 
 class TitleOutput:
@@ -72,13 +76,10 @@ def suggest(conversation_id: UUID) -> None:
 
     Without a usable title the first line of the question stays; that is no failure.
     """
+    messages = select(Message).where(Message.conversation_id == conversation_id)
+    first_message = messages.order_by(Message.id).limit(1)
     with reading() as session:
-        question = session.scalar(
-            select(Message)
-            .where(Message.conversation_id == conversation_id)
-            .order_by(Message.id)
-            .limit(1)
-        )
+        question = session.scalar(first_message)
     if question is None:
         return
     app = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -104,11 +105,13 @@ def _output_for(app: Flask, question: Message) -> str:
     try:
         _ask(app, question, output)
     except Exception as error:  # whatever it is: a title is not worth a failed job
+        failure = failures.failure_of(error)
+        description = failures.described(error, app.extensions["settings"])
         app.logger.warning(
             "conversation %s keeps its first title: %s (%s)",
             question.conversation_id,
-            failures.failure_of(error),
-            failures.described(error, app.extensions["settings"]),
+            failure,
+            description,
         )
         return ""
     return output.text
@@ -119,13 +122,9 @@ def _ask(app: Flask, question: Message, output: TitleOutput) -> None:
 
     settings: Settings = app.extensions["settings"]
     call.instrument(app)
-    meter = budget.Meter(
-        app,
-        question.user_id,
-        partial(budget.price_of, settings.chosen_model),
-        LONGEST_OUTPUT,
-        MOST_TOKENS,
-    )
+    price = partial(budget.price_of, settings.chosen_model)
+    user_id = question.user_id
+    meter = budget.Meter(app, user_id, price, LONGEST_OUTPUT, MOST_TOKENS)
 
     async def ask_in_time() -> None:
         async with asyncio.timeout(TITLE_SECONDS):
@@ -133,7 +132,8 @@ def _ask(app: Flask, question: Message, output: TitleOutput) -> None:
 
     meter.reserve()
     try:
-        RUNNER.of(app).loop.submit(ask_in_time()).result()
+        loop = RUNNER.of(app).loop
+        loop.submit(ask_in_time()).result()
     finally:
         with transaction() as session:
             meter.settle(session)

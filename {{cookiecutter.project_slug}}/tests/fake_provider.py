@@ -112,6 +112,7 @@ class FakeProvider:
     def __init__(self) -> None:
         self.requests: list[Body] = []
         self.connections = 0
+        self.keys: list[str] = []
         self.over = threading.Event()
         self.responder: Responder | None = None
         self.scripts: queue.SimpleQueue[tuple[Step, ...]] = queue.SimpleQueue()
@@ -157,6 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.fake.requests.append(body)
+        self.fake.keys.append(self.headers.get("Authorization", ""))
         steps = self.fake.steps_for(body)
         with suppress(ConnectionError):
             if steps[0].kind == "status":

@@ -256,9 +256,7 @@ def make_scene(make_app: MakeApp, provider: FakeProvider, **changes: Any) -> Sce
     return Scene(app, provider)
 
 
-def store_turns(
-    scene: Scene, turns: Sequence[tuple[str, str]], title: str = "Before"
-) -> str:
+def store_turns(scene: Scene, turns: Sequence[tuple[str, str]], title: str = "Before") -> str:
     """A conversation of Ada's with these questions and answers; returns its URL."""
     conversation = Conversation(id=new_id(), user_id=scene.ada.user_id, title=title)
     owner = {"conversation_id": conversation.id, "user_id": scene.ada.user_id}
@@ -309,9 +307,7 @@ def last_answer(visitor: Visitor, conversation: str) -> str:
     """The newest answer of a conversation's page, as HTML."""
     response = visitor.get(conversation)
     assert response.status_code == 200
-    articles = re.findall(
-        r'<article class="message answer".*?</article>', response.text, re.DOTALL
-    )
+    articles = re.findall(r'<article class="message answer".*?</article>', response.text, re.DOTALL)
     return str(articles[-1])
 
 

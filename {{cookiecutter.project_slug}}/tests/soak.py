@@ -189,8 +189,7 @@ class Memory:
         return [
             f"worker {worker}: {before:.0f} MB became {after:.0f}"
             for worker, before in first.items()
-            if (after := max(sample[worker] for sample in last))
-            > before * MOST_GROWTH + MOST_GROWTH_MB
+            if (after := max(sample[worker] for sample in last)) > before * MOST_GROWTH + MOST_GROWTH_MB
         ]
 
 
@@ -293,9 +292,7 @@ def soak(plan: Plan, folder: Path, environment: Mapping[str, str]) -> list[str]:
     settings |= {"ANTHROPIC_BASE_URL": provider.url, "PYTHONPATH": ":".join(paths)}
     server = LiveServer(folder, "soak_app:app", **settings)
     command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
-    subprocess.run(
-        [*command, "db", "upgrade"], cwd=folder, env=server.environment, check=True
-    )
+    subprocess.run([*command, "db", "upgrade"], cwd=folder, env=server.environment, check=True)
     try:
         server.start()
         return _asked(plan, server, provider)
@@ -362,10 +359,7 @@ def _print_summary(
     slowest = max(entries, key=lambda entry: entry.seconds)
     before = memory.samples[WARM_UP - 1]
     after = memory.measure()
-    sizes = [
-        f"{before.get(worker, 0):.0f} -> {size:.0f} MB"
-        for worker, size in after.items()
-    ]
+    sizes = [f"{before.get(worker, 0):.0f} -> {size:.0f} MB" for worker, size in after.items()]
     for problem in problems[:50]:
         report(f"  PROBLEM {problem}")
     report(

@@ -35,9 +35,7 @@ class ModelByQuestion(WrapperModel):
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         model = self._models[newest_question(messages).model]
-        async with model.request_stream(
-            messages, model_settings, model_request_parameters, run_context
-        ) as response:
+        async with model.request_stream(messages, model_settings, model_request_parameters, run_context) as response:
             yield response
 
 
@@ -58,10 +56,7 @@ def return_odd_result(context: RunContext[Deps], value: Any = None) -> Any:
 
 def models_by_name() -> dict[str, Model]:
     settings = app.extensions["settings"]
-    return {
-        name: call._build(settings.model_copy(update={"model": name}))
-        for name in MODELS
-    }
+    return {name: call._build(settings.model_copy(update={"model": name})) for name in MODELS}
 
 
 app = create_app()

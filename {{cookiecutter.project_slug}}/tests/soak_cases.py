@@ -169,11 +169,7 @@ TABLES = (
 )
 ROWS = tuple(filter(_fits_one_server, TABLES))
 # What the tool ``odd`` returns, by the row of the question.
-TOOL_RESULTS = {
-    row: shape.result
-    for row, shape in enumerate(ROWS)
-    if shape.result is not NOTHING_SET
-}
+TOOL_RESULTS = {row: shape.result for row, shape in enumerate(ROWS) if shape.result is not NOTHING_SET}
 
 
 def is_bad(shape: Shape) -> bool:

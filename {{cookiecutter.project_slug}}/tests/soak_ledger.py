@@ -102,9 +102,7 @@ def check_database(
         runs = {run.answer_id: run for run in session.scalars(sa.select(Run))}
         stored = session.scalar(sa.select(sa.func.count()).select_from(Message))
         if (len(runs), stored) != (len(entries), 2 * len(entries)):
-            problems.append(
-                f"{len(entries)} questions, {len(runs)} runs, {stored} messages"
-            )
+            problems.append(f"{len(entries)} questions, {len(runs)} runs, {stored} messages")
         for entry in entries:
             with problems.of(entry, "rows"):
                 assert entry.answer_id is not None
@@ -131,16 +129,10 @@ def check_rows(session: orm.Session, entry: Entry, run: Run) -> None:
     if shape.tokens is not None:
         tokens = (run.input_tokens, run.output_tokens)
         assert tokens == shape.tokens, f"tokens {tokens} instead of {shape.tokens}"
-    answer = session.scalars(
-        sa.select(Message).where(Message.id == run.answer_id)
-    ).one()
+    answer = session.scalars(sa.select(Message).where(Message.id == run.answer_id)).one()
     assert answer.parent_id == asked.id, "the answer of another question"
     check_answer(shape, answer)
-    steps = session.scalars(
-        sa.select(ToolCall)
-        .where(ToolCall.message_id == answer.id)
-        .order_by(ToolCall.id)
-    ).all()
+    steps = session.scalars(sa.select(ToolCall).where(ToolCall.message_id == answer.id).order_by(ToolCall.id)).all()
     check_steps(shape, steps)
     for row in (run, *steps):
         assert_storable(columns_of(row))

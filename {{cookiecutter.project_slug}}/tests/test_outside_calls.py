@@ -196,9 +196,7 @@ def check_history(scene: Scene, asked: Asked, row: Approval) -> None:
         assert outcomes == [decision == "approve" for _, decision in row.decisions]
 
 
-def test_calls_of_two_users_with_one_id_are_two_calls(
-    make_app: MakeApp, provider: FakeProvider
-) -> None:
+def test_calls_of_two_users_with_one_id_are_two_calls(make_app: MakeApp, provider: FakeProvider) -> None:
     scene = make_scene(make_app, provider)
     for title in ("victim", "decoy"):
         store_turns(scene, [("x", "y")], title)
@@ -330,9 +328,7 @@ def test_arguments_that_are_no_object_run_as_shown_or_never(
     scene.scripts.add(QUESTION, (call("odd", arguments),), GONE)
     with (
         a_tool("odd", "Done.", requires_approval=True) as ran,
-        verdict(
-            table, "3 arguments", f"not an object: {arguments}", engine.name
-        ) as judged,
+        verdict(table, "3 arguments", f"not an object: {arguments}", engine.name) as judged,
     ):
         scene.begin_neighbour()
         with judged.on("page"):

@@ -172,9 +172,7 @@ TURNS = [(f"Question {n}?", long_text(14_000) + f" END {n}.") for n in range(6)]
 READABLE = 64_000  # characters
 
 
-def refusing(
-    refusal: Refusal, when: Callable[[Body], bool]
-) -> Callable[[Body], Script]:
+def refusing(refusal: Refusal, when: Callable[[Body], bool]) -> Callable[[Body], Script]:
     """Refuses some requests and answers the others."""
 
     def respond(body: Body) -> Script:
@@ -246,9 +244,7 @@ def test_a_tool_result_that_does_not_fit_costs_history_and_not_the_answer(
     assert within(MOST_SECONDS, later.page).ending.kind == "done"
 
 
-def ask_a_model(
-    scene: Scene, conversation: str, model: Callable[[Body], Script]
-) -> tuple[Asked, Page]:
+def ask_a_model(scene: Scene, conversation: str, model: Callable[[Body], Script]) -> tuple[Asked, Page]:
     scene.scripts.requests.pop(QUESTION, None)
     scene.scripts.fallback = model
     asked = scene.ask(QUESTION, conversation)

@@ -179,16 +179,12 @@ def check_told(scene: Scene, row: LongTurn) -> None:
     for text in row.dropped:
         assert text not in said
     assert "assistant" in [one.by for one in told]
-    assert [one.call_id for one in told if one.by == "call"] == [
-        one.call_id for one in told if one.by == "result"
-    ]
+    assert [one.call_id for one in told if one.by == "call"] == [one.call_id for one in told if one.by == "result"]
     tokens = dict(row.settings).get("history_tokens", 24_000)
     assert len(said) < row.characters * tokens + 2000
 
 
-def test_of_several_long_turns_the_newest_are_told(
-    make_app: MakeApp, provider: FakeProvider
-) -> None:
+def test_of_several_long_turns_the_newest_are_told(make_app: MakeApp, provider: FakeProvider) -> None:
     scene = make_scene(make_app, provider)
     turns = [(f"Question {n}?", long_text(40_000) + f" END {n}.") for n in range(4)]
     conversation = store_turns(scene, turns)
@@ -199,9 +195,7 @@ def test_of_several_long_turns_the_newest_are_told(
     assert "END 0." not in said
 
 
-def test_turns_that_failed_do_not_pile_up(
-    make_app: MakeApp, provider: FakeProvider
-) -> None:
+def test_turns_that_failed_do_not_pile_up(make_app: MakeApp, provider: FakeProvider) -> None:
     scene = make_scene(make_app, provider)
     conversation = store_turns(scene, [EARLIER])
     faults = [

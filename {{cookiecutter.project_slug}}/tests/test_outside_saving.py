@@ -80,9 +80,7 @@ def refused(app: Flask, table: str, condition: str) -> Iterator[None]:
     try:
         yield
     finally:
-        execute(
-            app, *(DROPS[dialect].format(when=when) for when in ("INSERT", "UPDATE"))
-        )
+        execute(app, *(DROPS[dialect].format(when=when) for when in ("INSERT", "UPDATE")))
 
 
 @dataclass(frozen=True)
@@ -239,9 +237,7 @@ def heartbeat(scene: Scene, asked: Asked) -> Any:
     return scene.run_of(asked).heartbeat_at
 
 
-def test_heartbeats_go_on_while_an_answer_cannot_be_saved(
-    make_app: MakeApp, provider: FakeProvider
-) -> None:
+def test_heartbeats_go_on_while_an_answer_cannot_be_saved(make_app: MakeApp, provider: FakeProvider) -> None:
     scene = make_scene(make_app, provider)
     scene.scripts.add(QUESTION, (say(MARKED), wait(provider.over)))
     scene.scripts.add("Bob's", (say("Half."), wait(provider.over)))
@@ -311,9 +307,7 @@ def set_heartbeat_back(scene: Scene, asked: Asked) -> None:
         session.execute(update(Run).values(heartbeat_at=old))
 
 
-def test_a_run_of_this_process_is_never_closed_as_stale(
-    make_app: MakeApp, provider: FakeProvider
-) -> None:
+def test_a_run_of_this_process_is_never_closed_as_stale(make_app: MakeApp, provider: FakeProvider) -> None:
     scene = make_scene(make_app, provider)
     asked, go_on = unfinished_answer(scene)
     for _ in range(3):
@@ -322,10 +316,7 @@ def test_a_run_of_this_process_is_never_closed_as_stale(
         set_heartbeat_back(scene, asked)
         assert scene.ada.get(asked.status).json["active"]
         set_heartbeat_back(scene, asked)
-        assert (
-            scene.ada.post(f"{asked.conversation}/messages", **A_FORM).status_code
-            == 409
-        )
+        assert scene.ada.post(f"{asked.conversation}/messages", **A_FORM).status_code == 409
     assert scene.run_of(asked).status == "running"
     go_on.set()
     check_complete(scene, asked)

@@ -58,11 +58,7 @@ KINDS = {
 }
 
 
-ROWS = [
-    pytest.param(kind, shape, id=f"{kind}: {shape.name}")
-    for kind, shapes in KINDS.items()
-    for shape in shapes
-]
+ROWS = [pytest.param(kind, shape, id=f"{kind}: {shape.name}") for kind, shapes in KINDS.items() for shape in shapes]
 
 
 @pytest.mark.parametrize(("kind", "shape"), ROWS)
@@ -127,9 +123,7 @@ def check_rows(scene: Scene, shape: Shape, asked: Asked) -> None:
         assert run.status == ("done" if run.error in DONE else "error")
     assert run.error in shape.errors
     check_tokens(scene, shape, asked)
-    calls = scene.ada.rows(
-        select(ToolCall).where(ToolCall.message_id == message.id).order_by(ToolCall.id)
-    )
+    calls = scene.ada.rows(select(ToolCall).where(ToolCall.message_id == message.id).order_by(ToolCall.id))
     if shape.calls is not None:
         assert [(call.name, call.status) for call in calls] == list(shape.calls)
     assert {call.status for call in calls} <= {"done", "failed", "unfinished"}
@@ -141,9 +135,7 @@ def check_rows(scene: Scene, shape: Shape, asked: Asked) -> None:
 
 def check_tokens(scene: Scene, shape: Shape, asked: Asked) -> None:
     run = scene.run_of(asked)
-    spent = scene.ada.rows(
-        select(DailyUsage.tokens).where(DailyUsage.user_id == scene.ada.user_id)
-    )
+    spent = scene.ada.rows(select(DailyUsage.tokens).where(DailyUsage.user_id == scene.ada.user_id))
     assert sum(spent) > 0 or run.status == "error"
     if shape.tokens is None:
         return
@@ -203,9 +195,7 @@ def check_next_question(scene: Scene, shape: Shape, asked: Asked) -> None:
         assert calls == list(shape.ids)
 
 
-def test_text_that_was_reasoning_disappears_from_every_open_page(
-    make_app: MakeApp, provider: FakeProvider
-) -> None:
+def test_text_that_was_reasoning_disappears_from_every_open_page(make_app: MakeApp, provider: FakeProvider) -> None:
     scene = make_scene(make_app, provider)
     go_on = threading.Event()
     pieces = (say("Plan: greet.\n\n"), wait(go_on), say("</think>\n\n", "Hello there."))
@@ -229,9 +219,7 @@ def test_text_that_was_reasoning_disappears_from_every_open_page(
 
 
 @pytest.mark.parametrize("odd", ["a\x00b", "a\x1bb", "a\ud83db", "\ud83d", "a\r\x0bb"])
-def test_what_a_user_writes_is_storable(
-    make_app: MakeApp, provider: FakeProvider, odd: str
-) -> None:
+def test_what_a_user_writes_is_storable(make_app: MakeApp, provider: FakeProvider, odd: str) -> None:
     scene = make_scene(make_app, provider)
     sent = quote(f"Hello {odd}?".encode("utf-8", "surrogatepass"), safe="")
     key = str(uuid.uuid4())

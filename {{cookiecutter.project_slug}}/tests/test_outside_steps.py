@@ -43,43 +43,21 @@ pytestmark = CALM
 GONE = (say("That is done."),)
 # What someone with access to the database does between the question and the approval.
 TAMPERED = {
-    "arguments of the step": (
-        'UPDATE tool_calls SET arguments = \'{"title": "decoy"}\'',
-    ),
-    "a space in the arguments of the step": (
-        "UPDATE tool_calls SET arguments = arguments || ' '",
-    ),
+    "arguments of the step": ('UPDATE tool_calls SET arguments = \'{"title": "decoy"}\'',),
+    "a space in the arguments of the step": ("UPDATE tool_calls SET arguments = arguments || ' '",),
     "name of the step": ("UPDATE tool_calls SET name = 'my_usage'",),
     "id of the step": ("UPDATE tool_calls SET call_id = 'call_9'",),
-    "arguments of the call": (
-        (
-            "UPDATE messages SET model_messages ="
-            " replace(model_messages, 'victim', 'decoy')"
-        ),
-    ),
+    "arguments of the call": (("UPDATE messages SET model_messages = replace(model_messages, 'victim', 'decoy')"),),
     "name of the call": (
-        (
-            "UPDATE messages SET model_messages ="
-            " replace(model_messages, 'delete_conversation', 'my_usage')"
-        ),
+        ("UPDATE messages SET model_messages = replace(model_messages, 'delete_conversation', 'my_usage')"),
     ),
-    "id of the call": (
-        (
-            "UPDATE messages SET model_messages ="
-            " replace(model_messages, 'call_0', 'call_9')"
-        ),
-    ),
+    "id of the call": (("UPDATE messages SET model_messages = replace(model_messages, 'call_0', 'call_9')"),),
     "no messages": ("UPDATE messages SET model_messages = NULL",),
     "no JSON": ("UPDATE messages SET model_messages = '[{' WHERE role = 'assistant'",),
-    "an empty list": (
-        "UPDATE messages SET model_messages = '[]' WHERE role = 'assistant'",
-    ),
+    "an empty list": ("UPDATE messages SET model_messages = '[]' WHERE role = 'assistant'",),
     "both, differently": (
         'UPDATE tool_calls SET arguments = \'{"title": "decoy"}\'',
-        (
-            "UPDATE messages SET model_messages ="
-            " replace(model_messages, 'victim', 'other')"
-        ),
+        ("UPDATE messages SET model_messages = replace(model_messages, 'victim', 'other')"),
     ),
 }
 

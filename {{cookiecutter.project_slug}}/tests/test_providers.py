@@ -47,9 +47,7 @@ OVERLOADED = {"type": "overloaded_error", "message": "Overloaded"}
 ERROR_EVENT = {
     "openai": b'data: {"error": {"message": "overloaded", "code": 503}}\n\n',
     "anthropic": event("error", error=OVERLOADED),
-    "responses": event(
-        "error", sequence_number=9, code="server_is_overloaded", message="x", param=None
-    ),
+    "responses": event("error", sequence_number=9, code="server_is_overloaded", message="x", param=None),
 }
 NOT_JSON = raw(b"event: content_block_delta\ndata: {this is not json\n\n")
 HUGE = say("x" * 10_000_000)
@@ -158,9 +156,7 @@ def test_a_fault_of_the_provider_costs_nothing_but_the_rest_of_one_answer(
     assert_nothing_secret_is_logged(caplog)
 
 
-def errors_after(
-    step: Step, moment: str, errors: tuple[str | None, ...]
-) -> tuple[str | None, ...]:
+def errors_after(step: Step, moment: str, errors: tuple[str | None, ...]) -> tuple[str | None, ...]:
     """The words that a run may end with after a fault at this moment."""
     if is_in_the_stream(step, moment):
         return ("busy",)
@@ -193,9 +189,7 @@ def assert_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         assert "Traceback" not in line
 
 
-def test_retries_happen_in_one_place_and_wait_as_asked(
-    make_app: MakeApp, provider: FakeProvider
-) -> None:
+def test_retries_happen_in_one_place_and_wait_as_asked(make_app: MakeApp, provider: FakeProvider) -> None:
     app = app_with(make_app, CHAT, model_retries=2, first_token_seconds=10)
     for _ in range(2):
         provider.will(status(503, Retry_After="0.1"))
@@ -226,9 +220,7 @@ def test_the_next_model_answers_when_the_first_fails(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_priced_answer_shows_what_it_cost(
-    make_app: MakeApp, provider: FakeProvider, protocol: str
-) -> None:
+def test_a_priced_answer_shows_what_it_cost(make_app: MakeApp, provider: FakeProvider, protocol: str) -> None:
     app = app_with(make_app, PROTOCOLS[protocol])
     ada = Visitor.signed_in(app, "ada@example.com")
     footer = ada.ask().page().ending.data["footer"]
@@ -238,9 +230,7 @@ def test_a_priced_answer_shows_what_it_cost(
     assert run.cost > 0
 
 
-def test_a_process_keeps_its_connections_to_the_provider(
-    make_app: MakeApp, provider: FakeProvider
-) -> None:
+def test_a_process_keeps_its_connections_to_the_provider(make_app: MakeApp, provider: FakeProvider) -> None:
     app = app_with(make_app, CHAT)
     ada = Visitor.signed_in(app, "ada@example.com")
     for _ in range(5):
@@ -248,9 +238,7 @@ def test_a_process_keeps_its_connections_to_the_provider(
     assert provider.connections == 1
 
 
-def test_only_so_many_requests_are_made_at_once(
-    make_app: MakeApp, provider: FakeProvider
-) -> None:
+def test_only_so_many_requests_are_made_at_once(make_app: MakeApp, provider: FakeProvider) -> None:
     app = app_with(make_app, CHAT, max_model_requests=1, first_token_seconds=5)
     ada = Visitor.signed_in(app, "ada@example.com")
     provider.will(STALL)

@@ -21,22 +21,15 @@ NOTES = {
     "timeout": "The model took too long to answer.",
     "connection": "The connection to the model broke.",
     "busy": "The model is overloaded. Please try again in a moment.",
-    "unavailable": (
-        "The model is not available. Please contact the site administrator."
-    ),
-    "unconfigured": (
-        "The assistant is not configured. Please contact the site administrator."
-    ),
+    "unavailable": ("The model is not available. Please contact the site administrator."),
+    "unconfigured": ("The assistant is not configured. Please contact the site administrator."),
     "refused": "The model declined to answer.",
     "limit": "The answer needed more steps than are allowed.",
     "tokens": "The answer reached the token limit for one answer.",
     "length": "The answer was cut off because it grew too long.",
     "cut_off": "The answer was cut off before it was complete.",
     "incomplete": "The answer may be incomplete.",
-    "context": (
-        "This conversation is too long for the model. Please start a new one or"
-        " shorten your question."
-    ),
+    "context": ("This conversation is too long for the model. Please start a new one or shorten your question."),
     "budget": "Your budget for today is spent; it is renewed at midnight UTC.",
     "empty": "The model ended without an answer.",
     "tool": "A tool failed.",

@@ -146,14 +146,7 @@ CALL_IDS = [
         "two calls in one chunk",
         [
             (
-                chunk(
-                    {
-                        "tool_calls": [
-                            {"index": n, "id": "x", "function": USAGE_CALL}
-                            for n in range(2)
-                        ]
-                    }
-                ),
+                chunk({"tool_calls": [{"index": n, "id": "x", "function": USAGE_CALL} for n in range(2)]}),
                 end("tool"),
             ),
             HELLO,

@@ -40,8 +40,7 @@ def anthropic(name: str, kind: str, message: str, status: int = 400) -> Refusal:
 
 LLAMA = {
     "code": 400,
-    "message": "request (42947 tokens) exceeds the available context size (8192"
-    " tokens), try increasing it",
+    "message": "request (42947 tokens) exceeds the available context size (8192 tokens), try increasing it",
     "type": "exceed_context_size_error",
     "n_prompt_tokens": 42947,
     "n_ctx": 8192,
@@ -97,8 +96,7 @@ FAMILIES = [
                 400,
                 {
                     "object": "error",
-                    "message": "The input (20000 tokens) is longer than the model's"
-                    " context length (16384 tokens).",
+                    "message": "The input (20000 tokens) is longer than the model's context length (16384 tokens).",
                     "type": "BadRequestError",
                     "code": 400,
                 },
@@ -202,8 +200,7 @@ FAMILIES = [
                 400,
                 {
                     "code": "Client specified an invalid argument",
-                    "error": "This model's maximum prompt length is 131072 but the"
-                    " request contains 537812 tokens.",
+                    "error": "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
                 },
             ),
         ),
@@ -228,8 +225,7 @@ FAMILIES = [
     ),
     openai(
         "Bedrock, by a gateway",
-        "BedrockException: Context Window Error - Input is too long for requested"
-        " model.",
+        "BedrockException: Context Window Error - Input is too long for requested model.",
         "400",
         None,
     ),
@@ -240,8 +236,7 @@ FAMILIES = [
     ),
     openai(
         "Kimi",
-        "Invalid request: Your request exceeded model token limit: 131072 (requested:"
-        " 150000)",
+        "Invalid request: Your request exceeded model token limit: 131072 (requested: 150000)",
     ),
     openai("MiniMax", "invalid params, context window exceeds limit (2013)"),
     openai(
@@ -251,8 +246,7 @@ FAMILIES = [
     openai("GLM", "Prompt exceeds max length", "1261", None),
     openai(
         "Qwen",
-        "<400> InternalError.Algo.InvalidParameter: Range of input length should be"
-        " [1, 129024]",
+        "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 129024]",
         "invalid_parameter_error",
     ),
     Refusal("a proxy that says nothing but 413", (error(413, b""),)),

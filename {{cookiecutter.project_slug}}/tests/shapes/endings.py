@@ -68,10 +68,7 @@ ENDINGS = [
     ),
     Shape(
         "no reason at all and [DONE]",
-        [
-            (raw(b'data: {"choices": [{"delta": {"content": "Hello there."}}]}\n\n'),)
-            + (FINISHED, Step("close"))
-        ],
+        [(raw(b'data: {"choices": [{"delta": {"content": "Hello there."}}]}\n\n'),) + (FINISHED, Step("close"))],
     ),
     Shape(
         "tool_calls without a call",

@@ -53,9 +53,7 @@ INLINE = "Write `<think>` first and `</think>` last."
 SENTENCE = "The tags <think> and </think> are text here, and so is </think>."
 REASONING = [
     *tagged(),
-    thought(
-        "whitespace before the tag", " \n\n", "<think>", THOUGHT, "</think>", ANSWER
-    ),
+    thought("whitespace before the tag", " \n\n", "<think>", THOUGHT, "</think>", ANSWER),
     thought(
         "the tag glued to text",
         "<think>\nPlan: ",
@@ -63,9 +61,7 @@ REASONING = [
         "there.",
     ),
     thought("closing tag split", f"<think>{THOUGHT}</th", f"ink>{ANSWER}"),
-    thought(
-        "closing tag with the answer", "<think>", THOUGHT, f"\n</think>\n\n{ANSWER}"
-    ),
+    thought("closing tag with the answer", "<think>", THOUGHT, f"\n</think>\n\n{ANSWER}"),
     text("empty pair in one piece", ["<think></think>", ANSWER], ANSWER),
     text("empty pair with line breaks", [f"<think>\n\n</think>\n\n{ANSWER}"], ANSWER),
     text("empty pair one character a piece", list(f"<think></think>{ANSWER}"), ANSWER),
@@ -77,12 +73,8 @@ REASONING = [
         errors=("empty",),
     ),
     thought("a lone closing tag", f"{THOUGHT}\n", "</think>\n", ANSWER),
-    thought(
-        "a lone closing tag one character a piece", *f"{THOUGHT}\n</think>\n\n{ANSWER}"
-    ),
-    thought(
-        "a lone closing tag after blank lines", f"{THOUGHT}\n\n</think>\n\n{ANSWER}"
-    ),
+    thought("a lone closing tag one character a piece", *f"{THOUGHT}\n</think>\n\n{ANSWER}"),
+    thought("a lone closing tag after blank lines", f"{THOUGHT}\n\n</think>\n\n{ANSWER}"),
     thought("a lone [/THINK]", f"{THOUGHT}\n[/THINK]\n{ANSWER}"),
     thought("a lone ◁/think▷", f"{THOUGHT}\n", "◁/thi", f"nk▷\n{ANSWER}"),
     Shape(
@@ -100,9 +92,7 @@ REASONING = [
     thought("upper case", f"<THINK>{THOUGHT}</THINK>{ANSWER}"),
     thought("no-break space before the tag", f"\u00a0<think>{THOUGHT}</think>{ANSWER}"),
     thought("two pairs", f"<think>Plan: </think><think>{THOUGHT}</think>\n{ANSWER}"),
-    text(
-        "nothing but a closing tag before the answer", ["</think>\n\n", ANSWER], ANSWER
-    ),
+    text("nothing but a closing tag before the answer", ["</think>\n\n", ANSWER], ANSWER),
     thought("lines that end with CR LF", f"{THOUGHT}\r\n</think>\r\n\r\n{ANSWER}"),
     thought("spaces around a lone closing tag", f"{THOUGHT}\n </think> \n{ANSWER}"),
     thought("two lone closing tags", f"One.\n</think>\n{THOUGHT}\n</think>\n{ANSWER}"),
@@ -126,16 +116,10 @@ REASONING = [
     literal("in inline code", INLINE, "Write <think> first and </think> last.", 1),
     literal("inside a sentence", SENTENCE, SENTENCE, 1),
     literal("inside a sentence, in one piece", SENTENCE, SENTENCE),
-    literal(
-        "a closing tag inside a sentence", "End it with </think> here.", "</think>"
-    ),
-    literal(
-        "a word that begins like a tag", "<thinner> is no tag.", "<thinner> is no", 1
-    ),
+    literal("a closing tag inside a sentence", "End it with </think> here.", "</think>"),
+    literal("a word that begins like a tag", "<thinner> is no tag.", "<thinner> is no", 1),
     literal("an answer that ends before it is decided", "<thi", "<thi", 1),
-    literal(
-        "an answer that begins with less than", "< 5 is small.", "< 5 is small.", 1
-    ),
+    literal("an answer that begins with less than", "< 5 is small.", "< 5 is small.", 1),
     Shape(
         "before a tool call and after it",
         [

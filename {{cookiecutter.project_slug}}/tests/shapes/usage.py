@@ -17,9 +17,7 @@ from shapes import (
 )
 
 
-def counted(
-    name: str, *steps: Step, tokens: tuple[int | None, int | None] | None, **more: Any
-) -> Shape:
+def counted(name: str, *steps: Step, tokens: tuple[int | None, int | None] | None, **more: Any) -> Shape:
     return Shape(name, [steps], tokens=tokens, **more)
 
 
@@ -118,8 +116,7 @@ USAGES = [
         chunk(
             {},
             "stop",
-            usage=totals(20, 10)
-            | {"prompt_tokens_details": None, "completion_tokens_details": None},
+            usage=totals(20, 10) | {"prompt_tokens_details": None, "completion_tokens_details": None},
         ),
         FINISHED,
         tokens=(20, 10),

@@ -289,6 +289,7 @@ class GrowingAnswer:
         self._take_buffer()
         self.reasoning.append(self.text[self._response_begin :])
         self.text = self.text[: self._response_begin]
+        self._tail = ""
         self._changed_items.clear()
         self._needs_break = False
         self._replaced = True

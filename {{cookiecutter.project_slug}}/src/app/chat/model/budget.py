@@ -199,7 +199,7 @@ class Meter:
         most_tokens: int,
     ):
         self._app = app
-        self._user_id = user_id
+        self.user_id = user_id
         self._price = price
         self._most_characters = most_characters
         self._most_tokens = most_tokens
@@ -281,7 +281,7 @@ class Meter:
         )
         is_spent = self._day_is_spent()
         with self._app.app_context(), transaction() as session:
-            is_added = _add_to_day(session, self._user_id, self._day, wanted, is_spent)
+            is_added = _add_to_day(session, self.user_id, self._day, wanted, is_spent)
         if not is_added:
             raise BudgetSpentError
         self._reserved = Amount(
@@ -293,7 +293,7 @@ class Meter:
         """Give back what was reserved and not used, in the caller's transaction."""
         if self._reserved.tokens:
             amount = self._beyond_reserved()
-            _add_to_day(session, self._user_id, self._day, amount, false())
+            _add_to_day(session, self.user_id, self._day, amount, false())
 
     def _beyond_reserved(self) -> Amount:
         """What was used and not reserved; negative if less was used."""

@@ -60,7 +60,7 @@ from app.chat.model.failures import (
     unpacked,
 )
 from app.chat.model.reasoning import Kind, Piece, ReasoningSplitter
-from app.text import SurrogateJoiner, storable
+from app.text import SurrogateJoiner, storable, storable_json
 
 REQUEST_OVERHEAD = 500  # tokens of instructions and tools, sent with every request
 
@@ -374,7 +374,14 @@ class ObservedResponse(StreamedResponse):
         if call_ids.provider_ids:
             metadata[PROVIDER_CALL_IDS] = call_ids.provider_ids
         state = response.state if self._is_complete else "incomplete"
-        return replace(response, parts=parts, metadata=metadata, state=state)
+        details: Any = storable_json(response.provider_details)
+        return replace(
+            response,
+            parts=parts,
+            metadata=metadata,
+            state=state,
+            provider_details=details,
+        )
 
     def _text_parts(self, index: int, part: TextPart) -> Iterator[ModelResponsePart]:
         for segment in self._segments:

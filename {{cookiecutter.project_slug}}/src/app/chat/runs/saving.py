@@ -198,8 +198,10 @@ def _save_all(session: orm.Session, snapshots: Sequence[Snapshot]) -> dict[UUID,
     for snapshot in owned:
         for step in snapshot.steps:
             session.merge(step)
-        if snapshot.outcome and snapshot.meter:
-            snapshot.meter.settle(session)
+    meters = [each.meter for each in owned if each.outcome and each.meter]
+    # In one order in every process, so that two of them never wait for each other.
+    for meter in sorted(meters, key=lambda meter: meter.user_id):
+        meter.settle(session)
     return owned_runs
 
 

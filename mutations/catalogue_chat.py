@@ -14,6 +14,7 @@ from places import in_class, in_function, in_module
 
 CALLS = "test_outside_calls.py"
 CONTEXT = "test_outside_context.py"
+HISTORY = "test_outside_history.py"
 PROVIDERS = "test_providers.py"
 RUNS = "test_runs.py"
 SAVING = "test_outside_saving.py"
@@ -202,21 +203,21 @@ S11 = [
         path=MODEL_HISTORY,
         find=in_function("_fitting", "_shortened(___turn, budget)"),
         change=replace_by("___turn"),
-        tests=f"{CONTEXT} -k 'newest_turn and Japanese'",
+        tests=f"{HISTORY} -k 'newest_turn and Japanese'",
     ),
     Mutation(
         id="failed-turns-are-told",
         path=MODEL_HISTORY,
         find=in_function("load", "_is_told(___)"),
         change=always,
-        tests=f"{CONTEXT} -k pile_up",
+        tests=f"{HISTORY} -k pile_up",
     ),
     Mutation(
         id="earlier-reasoning-is-told",
         path=MODEL_HISTORY,
         find=in_function("_turn", "_without_reasoning(___messages)"),
         change=replace_by("___messages"),
-        tests=f"{CONTEXT} -k 'newest_turn and reasoning'",
+        tests=f"{HISTORY} -k 'newest_turn and reasoning'",
     ),
     # How an answer ends.
     Mutation(

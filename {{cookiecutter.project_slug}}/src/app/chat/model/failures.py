@@ -235,6 +235,28 @@ def ending_of(response: ModelResponse) -> Failure | None:
     return Failure.CUT_OFF if metadata.get(ENDED_EARLY) else None
 
 
+def release_frames(error: BaseException) -> None:
+    """Free what the frames of an exception hold, such as the whole response.
+
+    Frames and exceptions refer to each other, so they would wait for the collector.
+    """
+    for inner in unpacked(error):
+        for cause in _causes(inner):
+            traceback.clear_frames(cause.__traceback__)
+    traceback.clear_frames(error.__traceback__)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The exception, and what led to it."""
+    causes = [error]
+    while len(causes) < LONGEST_CHAIN:
+        cause = causes[-1].__cause__ or causes[-1].__context__
+        if cause is None:
+            break
+        causes.append(cause)
+    return causes
+
+
 def described(error: BaseException, settings: Settings) -> str:
     """*error* for a log line: classes, status codes, a place, and the variable to
     check.
@@ -248,12 +270,7 @@ def described(error: BaseException, settings: Settings) -> str:
 def _described_one(error: BaseException, settings: Settings) -> str:
     from pydantic_ai.exceptions import ModelAuthenticationError
 
-    causes = [error]
-    while len(causes) < LONGEST_CHAIN:
-        cause = causes[-1].__cause__ or causes[-1].__context__
-        if cause is None:
-            break
-        causes.append(cause)
+    causes = _causes(error)
     classes = " < ".join(type(cause).__name__ for cause in causes)
     if isinstance(error, NotConfiguredError):
         return f"{classes}: {identifier(str(error), 300)}"

@@ -13,6 +13,7 @@ was tested with and fails when they change.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
@@ -432,13 +433,16 @@ def count_running_totals_once(response: StreamedResponse) -> None:
     or with every chunk; Pydantic AI adds the reports up. A report of zero tokens is
     none.
     """
-    add_usage = response._add_usage
+    add_usage = weakref.WeakMethod(
+        response._add_usage
+    )  # else the response keeps itself
 
     def replace_usage(
         usage: RequestUsage, *, reported: bool, cumulative: bool = False
     ) -> None:
         has_tokens = bool(usage.input_tokens or usage.output_tokens)
-        if has_tokens or not reported:
-            add_usage(usage, reported=reported, cumulative=cumulative or reported)
+        add = add_usage()
+        if add and (has_tokens or not reported):
+            add(usage, reported=reported, cumulative=cumulative or reported)
 
     response._add_usage = replace_usage  # type: ignore[method-assign]

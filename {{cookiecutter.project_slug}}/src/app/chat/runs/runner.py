@@ -250,6 +250,7 @@ class Runner:
         described = failures.described(error, self.settings)
         self.app.logger.warning("run %s failed: %s (%s)", live.id, failure, described)
         live.fail(failure, error)
+        failures.release_frames(error)
 
     async def _render_open_text(self, answer: GrowingAnswer) -> None:
         """Render the text that is about to be closed, if it is long, off the loop.

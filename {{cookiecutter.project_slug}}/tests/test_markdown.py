@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.chat.rendering import AnswerEvent, GrowingAnswer
+from app.security import markdown
 from app.security.markdown import clean_text, render_markdown, split_blocks
 
 LINES = st.sampled_from(
@@ -99,6 +100,26 @@ def test_closed_blocks_and_the_rest_equal_the_whole(text: str, sizes: list[int])
         blocks, tail = split_blocks(tail)
         closed += "".join(blocks)
     assert closed + str(render_markdown(tail)) == str(render_markdown(text))
+
+
+@settings(max_examples=300)
+@given(TEXTS, st.integers(1, 6), st.integers(1, 60))
+def test_so_they_do_where_blocks_and_paragraphs_are_too_long(
+    text: str,
+    size: int,
+    longest: int,
+) -> None:
+    text = clean_text(text)
+    closed = ""
+    tail = ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(markdown, "LONGEST_BLOCK", longest)
+        patch.setattr(markdown, "LONGEST_INLINE", longest)
+        patch.setattr(markdown, "MOST_MARKS", longest // 8)
+        for begin in range(0, len(text), size):
+            blocks, tail = split_blocks(tail + text[begin : begin + size])
+            closed += "".join(blocks)
+        assert closed + str(render_markdown(tail)) == str(render_markdown(text))
 
 
 @pytest.mark.parametrize("end", ["", "\n"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from changes import (
     comment_out,
     drop_keyword,
+    never,
     remove_element,
     remove_operand,
     remove_statement,
@@ -23,6 +24,8 @@ HEADER_SET = f"{RESPONSES}::test_every_answer_carries_the_header_set"
 HEADERS = "security/headers.py"
 HEADER_TABLE = "security/headers.toml"
 SANITISER = "security/markdown.py"
+HIGHLIGHTING = "security/highlighting.py"
+BOUNDS = "test_rendering_bounds.py"
 
 DIRECTIVES = [
     "default-src",
@@ -172,6 +175,34 @@ S7 = [
         find=in_module("_parser.disable(___)", "'reference'"),
         change=remove_element,
         tests="test_markdown.py",
+    ),
+    Mutation(
+        id="highlighting-without-bound",
+        path=HIGHLIGHTING,
+        find=in_function("highlight", "len(code) > longest"),
+        change=never,
+        tests=f"{BOUNDS} -k longer_code",
+    ),
+    Mutation(
+        id="highlighting-of-any-shape",
+        path=HIGHLIGHTING,
+        find=in_function("_is_shaped_like_code", "ENDLESS.search(code)"),
+        change=replace_by("None"),
+        tests=f"{BOUNDS} -k unlikely_shape",
+    ),
+    Mutation(
+        id="inline-without-bound",
+        path=SANITISER,
+        find=in_function("_inline_tokens", "is_plain or is_too_long", "is_too_long"),
+        change=remove_operand,
+        tests=f"{BOUNDS} -k unparsed",
+    ),
+    Mutation(
+        id="nesting-without-bound",
+        path=SANITISER,
+        find=in_function("_at_most_nested", "outer >= depth"),
+        change=never,
+        tests=f"{BOUNDS} -k nest",
     ),
 ]
 S9 = [

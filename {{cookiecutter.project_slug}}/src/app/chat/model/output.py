@@ -264,10 +264,8 @@ class ObservedResponse(StreamedResponse):
         """Take what was held back for the other half of a surrogate pair."""
         rest = self._joiner(index).finish()
         if isinstance(part, ThinkingPart):
-            pieces = [Piece(Kind.REASONING, rest)]
-        else:
-            pieces = self._splitter.feed(rest)
-        return await self._hand_over(index, pieces)
+            return await self._hand_over(index, [Piece(Kind.REASONING, rest)])
+        return await self._hand_over(index, self._splitter.feed(rest))
 
     async def _take_text(self, index: int, text: str) -> list[ModelResponseStreamEvent]:
         storable_text = self._joiner(index).feed(text)

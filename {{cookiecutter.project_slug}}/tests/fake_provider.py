@@ -103,6 +103,14 @@ LAST = {"end", "close", "cut", "endless", "stall"}  # steps that end an answer
 Responder = Callable[[Body], Sequence[Step] | None]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that leaves in the middle is what many tests are about."""
+
+
 class FakeProvider:
     """Answers each request with what the responder returns, else with the next script.
 
@@ -121,8 +129,7 @@ class FakeProvider:
         class Handler(_Handler):
             fake = provider
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         serve = self._server.serve_forever
         threading.Thread(target=serve, args=(0.05,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"

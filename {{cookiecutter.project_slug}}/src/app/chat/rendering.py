@@ -24,7 +24,8 @@ from app.text import clean_text, identifier, storable, with_visible_escapes
 
 PARSE_SHARE = 0.05  # of the time may go into parsing a growing block
 LONG_TEXT = 4_000  # characters; longer texts are rendered in a thread of their own
-CACHED_CHARACTERS = 8_000_000  # of texts whose HTML is kept
+# Of texts whose HTML is kept; together they take a few times as many bytes.
+CACHED_CHARACTERS = 2_000_000
 LONGEST_RESULT = 20_000  # characters of a tool's result that are stored for people
 
 FAILURE_NOTES: dict[str, str] = {

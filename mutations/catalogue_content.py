@@ -195,7 +195,7 @@ S7 = [
         path=SANITISER,
         find=in_function("_inline_tokens", "is_plain or is_too_long", "is_too_long"),
         change=remove_operand,
-        tests=f"{BOUNDS} -k unparsed",
+        tests=f"{BOUNDS} -k paragraph_up_to",
     ),
     Mutation(
         id="nesting-without-bound",
